@@ -1,0 +1,31 @@
+# Everything here sets itself up: Python 3.11 or newer and make are all it takes.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export KERAS_BACKEND ?= torch
+
+.PHONY: demo test test-all lint bench
+.DEFAULT_GOAL := demo
+
+demo: $(READY)  ## the whole story on synthetic images, offline
+	$(BIN)/melascope demo --out demo
+
+test: $(READY)  ## the fast tests
+	$(BIN)/pytest -q -n 2 -m "not slow"
+
+test-all: $(READY)  ## every test, those on real images too where ../shared has them
+	$(BIN)/pytest -q -n 2
+
+lint: $(READY)  ## style, types, and the floors of the house
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## times and throughput on this machine, as JSON and a table
+	$(BIN)/python tools/bench.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,57 @@
+"""Progress on standard error: a bar for a person at a terminal, a line a stage in a log."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from melascope.progress import Progress
+
+_PATIENCE_S = 2.0  # what takes less needs no progress
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Give the function that the stages below tell how far they are."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield tell
+
+
+def _lines() -> Progress:
+    last: dict[str, float] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - last.setdefault(what, now) > _PATIENCE_S and (done == total or now - last[what] > 15):
+            last[what] = now
+            sys.stderr.write(f"{what}: {done} of {total}\n")
+
+    return tell

@@ -1,0 +1,27 @@
+"""The errors a user can cause. Each is one line that names the file and the way out."""
+
+
+class MelascopeError(Exception):
+    """Something the user can mend. The command prints it as one line and exits with code 2."""
+
+
+class ImageError(MelascopeError):
+    """A file that cannot be turned into pixels.
+
+    Attributes:
+        name: the file, as the user named it.
+        reason: why, without the name; what `excluded` and `reason` columns keep.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class DataError(MelascopeError):
+    """A folder, an archive, a table or a data set that is not what it should be."""
+
+
+class ModelError(MelascopeError):
+    """A model file or its card that is missing, broken, or not what it claims to be."""

@@ -1,0 +1,118 @@
+"""Bytes in and out: one way to name a file or a member of a ZIP, one way to write without halves.
+
+A *locator* is a string: the path of a file, or `ARCHIVE.zip::MEMBER` for a file inside a ZIP, so that
+archives are read where they lie and never unpacked by hand.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from melascope.errors import DataError, ImageError
+
+MEMBER = "::"
+MAX_BYTES = 256 * 2**20  # no dermoscopic image is near this; a ZIP member that claims more is a bomb
+
+
+def split_locator(locator: str) -> tuple[str, str | None]:
+    """Split a locator into its path and, for a file inside a ZIP, the member's name."""
+    path, found, member = locator.partition(MEMBER)
+    return (path, member) if found else (locator, None)
+
+
+@lru_cache(maxsize=32)
+def _zip(path: str, pid: int, modified_ns: int, size: int) -> zipfile.ZipFile:
+    # Opening a large archive reads its whole directory, so handles are kept: one set a process
+    # (`pid`), since a file position shared across a fork would mix up reads; the rest is the key
+    # that notices a replaced archive.
+    del pid, modified_ns, size
+    return zipfile.ZipFile(path)
+
+
+def open_zip(path: str | Path) -> zipfile.ZipFile:
+    """Open a ZIP for reading; the handle is shared and kept open.
+
+    Raises:
+        DataError: if it is missing or not a ZIP.
+    """
+    try:
+        stat = os.stat(path)
+        return _zip(str(path), os.getpid(), stat.st_mtime_ns, stat.st_size)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise DataError(f"{path}: not a readable ZIP file ({error})") from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def read(locator: str, limit: int = MAX_BYTES) -> bytes:
+    """Read the bytes of a file or of a member of a ZIP.
+
+    Args:
+        locator: a path, or `ARCHIVE.zip::MEMBER`.
+        limit: the most bytes to accept.
+
+    Raises:
+        ImageError: if it cannot be read or is larger than `limit`.
+    """
+    path, member = split_locator(locator)
+    try:
+        if member is None:
+            with open(path, "rb") as file:
+                data = file.read(limit + 1)
+        else:
+            with open_zip(path).open(member) as file:
+                data = file.read(limit + 1)
+    except DataError as error:
+        raise ImageError(locator, str(error).removeprefix(f"{path}: ")) from error
+    except OSError as error:
+        raise ImageError(locator, error.strerror or str(error)) from error
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        # RuntimeError: an encrypted member. ValueError: a path with a zero byte.
+        raise ImageError(locator, f"cannot be read ({error})") from error
+    if len(data) > limit:
+        raise ImageError(locator, f"larger than {limit // 2**20} MiB")
+    return data
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it onto `path` if the block succeeds.
+
+    A killed process leaves the old file, or none, but never half of the new one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o666 & ~_umask())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file as a whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def _umask() -> int:
+    # The mask can only be read by setting it. mkstemp makes private files; results are for sharing.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,108 @@
+"""The only way from bytes to pixels: training, evaluation, the command and every page go through here.
+
+Pixels are `uint8` arrays of shape (height, width, 3), RGB, values 0 to 255.
+"""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from melascope import files
+from melascope.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+MAX_PIXELS = 64_000_000  # the largest cameras in the archive have 24 million
+
+
+def decode(data: bytes, name: str, at_least: int | None = None) -> Pixels:
+    """Decode an image file.
+
+    Honours EXIF orientation; takes grey, palette, transparent (on white), CMYK and 16-bit images.
+
+    Args:
+        data: the file's bytes.
+        name: what to call the file in an error.
+        at_least: a shorter side in pixels that suffices. A large JPEG is then decoded at a half, a
+            quarter or an eighth of its size, never below it, which is several times faster.
+
+    Returns:
+        Pixels, shape (height, width, 3).
+
+    Raises:
+        ImageError: for everything that is not a whole image of at most `MAX_PIXELS` pixels.
+    """
+    if not data:
+        raise ImageError(name, "empty file (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which we do not read
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ImageError(
+                        name,
+                        f"{image.width} x {image.height} pixels, more than the "
+                        f"{MAX_PIXELS // 10**6} million that are accepted",
+                    )
+                if at_least is not None and image.format == "JPEG":
+                    image.draft(None, (at_least, at_least))
+                image.load()
+                return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(name, "not an image, or not in a known format") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(name, "far more pixels than are accepted") from error
+    except Exception as error:  # Pillow's decoders raise nearly every type on malformed input
+        raise ImageError(name, f"damaged image ({_one_line(error)})") from error
+
+
+def load(locator: str, size: int) -> Pixels:
+    """Read, decode and fit one image: what a network of this input size sees.
+
+    Raises:
+        ImageError: if the file cannot be read or decoded.
+    """
+    return fit(decode(files.read(locator), locator, at_least=size), size)
+
+
+def fit(pixels: Pixels, size: int) -> Pixels:
+    """Cut the central square and resize it, antialiased, to (size, size, 3)."""
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    if (height, width) == (size, size):
+        return pixels
+    left, top = (width - side) / 2, (height - side) / 2
+    image = Image.fromarray(pixels).resize(
+        (size, size),
+        Image.Resampling.BILINEAR,
+        box=(left, top, left + side, top + side),
+        reducing_gap=3.0,
+    )
+    return np.asarray(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        scale = 255 / 65535 if values.max(initial=0) > 255 else 1.0
+        return Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

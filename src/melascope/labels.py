@@ -1,0 +1,126 @@
+"""From diagnosis words to targets: one table for every source.
+
+Two targets, never mixed up: `malignant` (any malignant lesion) and `melanoma`. Each is True, False or
+None (not known). The archive calls actinic keratosis, and some melanocytic proliferations,
+*Indeterminate*: these are None for `malignant`, not benign.
+
+Sources: the ISIC Archive's five-level diagnosis (its field `diagnosis_1` to `diagnosis_5`), the class codes
+of the ISIC challenges 2016 to 2020, HAM10000 (Tschandl et al. 2018, doi:10.1038/sdata.2018.161) and MILK10k.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+TARGETS = ("malignant", "melanoma")  # the order of a network's outputs
+
+
+class Label(NamedTuple):
+    """What is known of one lesion."""
+
+    diagnosis: str | None
+    malignant: bool | None
+    melanoma: bool | None
+
+
+UNKNOWN = Label(None, None, None)
+
+_MELANOMA = (True, True)
+_CANCER = (True, False)  # malignant, but not melanoma
+_BENIGN = (False, False)
+_UNSURE = (None, False)  # may turn malignant, or mixes both; not melanoma
+_OPEN = (None, None)
+
+# Words are compared in lower case, with every run of other characters as one space.
+_TABLE: dict[str, tuple[str, tuple[bool | None, bool | None]]] = {
+    # Class codes of the challenges, HAM10000 and MILK10k. AKIEC mixes actinic keratosis with Bowen's
+    # disease (squamous cell carcinoma in situ), so whether an image of it is malignant is not known.
+    "mel": ("melanoma", _MELANOMA),
+    "nv": ("nevus", _BENIGN),
+    "bcc": ("basal cell carcinoma", _CANCER),
+    "akiec": ("actinic keratosis or Bowen's disease", _UNSURE),
+    "ak": ("actinic keratosis", _UNSURE),
+    "bkl": ("benign keratosis", _BENIGN),
+    "df": ("dermatofibroma", _BENIGN),
+    "vasc": ("vascular lesion", _BENIGN),
+    "scc": ("squamous cell carcinoma", _CANCER),
+    "scc ka": ("squamous cell carcinoma or keratoacanthoma", _CANCER),
+    "sccka": ("squamous cell carcinoma or keratoacanthoma", _CANCER),
+    "inf": ("inflammatory or infectious disease", _BENIGN),
+    "ben oth": ("other benign lesion", _BENIGN),
+    "mal oth": ("other malignant lesion", _CANCER),
+    "unk": ("unknown", _OPEN),
+    # Words used by the challenges and by folders.
+    "melanoma": ("melanoma", _MELANOMA),
+    "malignant melanoma": ("melanoma", _MELANOMA),
+    "melanoma invasive": ("melanoma invasive", _MELANOMA),
+    "melanoma in situ": ("melanoma in situ", _MELANOMA),
+    "melanoma metastasis": ("melanoma metastasis", _MELANOMA),
+    "melanoma nos": ("melanoma", _MELANOMA),
+    "nevus": ("nevus", _BENIGN),
+    "melanocytic nevus": ("nevus", _BENIGN),
+    "basal cell carcinoma": ("basal cell carcinoma", _CANCER),
+    "squamous cell carcinoma": ("squamous cell carcinoma", _CANCER),
+    "seborrheic keratosis": ("seborrheic keratosis", _BENIGN),
+    "actinic keratosis": ("actinic keratosis", _UNSURE),
+    "solar or actinic keratosis": ("actinic keratosis", _UNSURE),
+    "lichenoid keratosis": ("lichenoid keratosis", _BENIGN),
+    "solar lentigo": ("solar lentigo", _BENIGN),
+    "lentigo nos": ("lentigo", _BENIGN),
+    "lentigo simplex": ("lentigo simplex", _BENIGN),
+    "dermatofibroma": ("dermatofibroma", _BENIGN),
+    "vascular lesion": ("vascular lesion", _BENIGN),
+    "hemangioma": ("hemangioma", _BENIGN),
+    "angioma": ("angioma", _BENIGN),
+    "cafe au lait macule": ("cafe-au-lait macule", _BENIGN),
+    "atypical melanocytic proliferation": ("atypical melanocytic proliferation", _OPEN),
+    "benign": ("benign", _BENIGN),
+    # Says that it is malignant, not of which kind: whether it is melanoma is not known.
+    "malignant": ("malignant", (True, None)),
+    "indeterminate": ("indeterminate", _OPEN),
+    "unknown": ("unknown", _OPEN),
+}
+
+_MELANOMA_LEVEL_2 = "malignant melanocytic proliferations melanoma"
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", word.lower()).strip()
+
+
+def known(word: str) -> bool:
+    """Whether a word or class code is in the table."""
+    return _plain(word) in _TABLE
+
+
+def from_word(word: str | None) -> Label:
+    """Targets of a diagnosis word or class code; a word that is not in the table has unknown targets."""
+    if word is None or not _plain(word):
+        return UNKNOWN
+    diagnosis, (malignant, melanoma) = _TABLE.get(_plain(word), (word.strip(), _OPEN))
+    return Label(diagnosis, malignant, melanoma)
+
+
+def from_archive(levels: Iterable[str | None]) -> Label:
+    """Targets of the archive's diagnosis, level 1 (`Benign`, `Malignant`, `Indeterminate`) first.
+
+    The most specific level is the diagnosis. Melanoma is what the archive files under
+    `Malignant melanocytic proliferations (Melanoma)` at level 2. A collision of lesions of which one is
+    malignant says nothing of melanoma.
+    """
+    words = [level.strip() for level in levels if level and level.strip()]
+    if not words:
+        return UNKNOWN
+    plain = [_plain(word) for word in words]
+    diagnosis = words[-1]
+    if plain[0] == "benign":
+        return Label(diagnosis, False, False)
+    if plain[0] == "malignant":
+        if _MELANOMA_LEVEL_2 in plain or any(_TABLE.get(p, ("", None))[1] == _MELANOMA for p in plain):
+            return Label(diagnosis, True, True)
+        told = len(plain) > 1 and not plain[1].startswith("collision")
+        return Label(diagnosis, True, False if told else None)
+    if plain[0] == "indeterminate":
+        told = len(plain) > 1 and "melanocytic" not in plain[1]
+        return Label(diagnosis, None, False if told else None)
+    return from_word(diagnosis)

@@ -1,0 +1,81 @@
+"""The network: one flat functional graph from pixels to two probabilities.
+
+    image (N, S, S, 3), RGB 0..255 -> scaling -> backbone -> pool -> dropout -> logits -> probability (N, 2)
+
+Global average pooling and a linear head on purpose: the class activation map is then a weighted sum of the
+last feature map (Zhou et al. 2016; equal to Grad-CAM, Selvaraju et al. 2017), which inference gets for free.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from melascope.errors import ModelError
+from melascope.labels import TARGETS
+from melascope.learn import backbones
+from melascope.learn.backend import keras
+
+
+def build(backbone: str, size: int, weights: str | None, dropout: float) -> Any:
+    """Build a network, its backbone loaded with `weights` and its head at zero.
+
+    Args:
+        backbone: a function of `keras.applications`, such as `EfficientNetB0`.
+        size: side of the square input in pixels.
+        weights: `imagenet` (downloaded by Keras), None for random weights, the path of a `.weights.h5` file
+            of the backbone without its top, or of a `.keras` file whose layers have the same names.
+        dropout: rate before the head, 0 to 1.
+
+    Returns:
+        A `keras.Model` whose output is the probability of each of `TARGETS`, shape (N, 2).
+
+    Raises:
+        ModelError: if backbone, size or weights do not fit together.
+    """
+    image = keras.Input((size, size, 3), name="image", dtype="float32")
+    scaling = backbones.scaling(backbone)
+    pixels = image
+    if scaling is not None:
+        pixels = keras.layers.Rescaling(scaling.scale, scaling.offset, name="scaling")(image)
+    base = backbones.make(backbone, pixels)
+    if weights is not None:
+        _load(base, backbone, weights)
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(base.output)
+    dropped = keras.layers.Dropout(dropout, name="dropout")(pooled)
+    logits = keras.layers.Dense(len(TARGETS), kernel_initializer="zeros", name="logits")(dropped)
+    probability = keras.layers.Activation("sigmoid", name="probability")(logits)
+    return keras.Model(image, probability, name=backbone)
+
+
+def part(network: Any, layer: str) -> Any:
+    """The same network, sharing its weights, that ends at a layer: `pool` or `logits`."""
+    return keras.Model(network.input, network.get_layer(layer).output)
+
+
+def backbone_layers(network: Any) -> list[Any]:
+    """The layers before the head."""
+    names = [layer.name for layer in network.layers]
+    return list(network.layers[: names.index("pool")])
+
+
+def _load(base: Any, backbone: str, weights: str) -> None:
+    try:
+        if weights == "imagenet":
+            # Built a second time so that Keras chooses and checks the file; copied layer by layer because
+            # ours may have one scaling layer more.
+            source = getattr(keras.applications, backbone)(include_top=False, weights="imagenet")
+            base.set_weights(source.get_weights())
+        elif not Path(weights).is_file():
+            raise ModelError(f"{weights}: no such weights file; give a file, `imagenet` or `none`")
+        elif weights.endswith(".keras"):
+            source = keras.saving.load_model(weights, compile=False, safe_mode=True)
+            values = {layer.name: layer.get_weights() for layer in source.layers}
+            for layer in base.layers:
+                layer.set_weights(values[layer.name])
+        else:
+            base.load_weights(weights)
+    except ModelError:
+        raise
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        where = "could not be downloaded" if weights == "imagenet" else f"do not fit {backbone}"
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"{weights}: these weights {where} ({reason})") from error

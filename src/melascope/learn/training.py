@@ -1,0 +1,310 @@
+"""Training: a linear head on a frozen backbone, then everything at a low rate.
+
+Everything written is in the run folder; a run that is killed goes on with the same call.
+"""
+
+import csv
+import io
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from melascope import files, manifest
+from melascope.errors import DataError
+from melascope.labels import TARGETS
+from melascope.learn import backbones, checkpoint, head, network, operating
+from melascope.learn.backend import keras
+from melascope.learn.batches import TrainBatches
+from melascope.learn.card import Card
+from melascope.learn.loss import BalancedCrossEntropy, class_weights
+from melascope.learn.pixels import decoded
+from melascope.progress import Progress, silent
+
+SENSITIVITY = 0.95  # the operating point is clinical: at most one malignant lesion in twenty missed
+MODEL, BASE = "model", "base"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training is asked for."""
+
+    backbone: str = backbones.DEFAULT
+    weights: str | None = "imagenet"
+    """`imagenet`, None for random weights, or a file of the backbone's weights."""
+    size: int = 224
+    epochs: int = 10
+    """At most; 0 stops after the head."""
+    patience: int = 3
+    """Epochs without a better validation ROC-AUC after which to stop."""
+    batch: int = 32
+    rate: float | None = None
+    """Peak learning rate; None: 1.5e-4 for fine-tuning, 1e-3 from random weights."""
+    dropout: float = 0.2
+    weight_decay: float = 1e-4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What training and validation see."""
+
+    table: pd.DataFrame
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    rows: dict[str, NDArray[np.intp]]
+    learnable: NDArray[np.bool_]
+    description: dict[str, Any]
+
+    def part(self, split: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        return self.pixels[self.rows[split]], self.targets[self.rows[split]]
+
+
+def train(data: Path, run: Path, settings: Settings, tell: Progress = silent) -> list[Path]:
+    """Train on a data set folder into a run folder.
+
+    Writes `base.keras` (frozen backbone, linear head; not from random weights), `model.keras`, a `.json` card
+    for each, and `history.csv`.
+
+    Args:
+        data: a folder made by `prepare`.
+        run: where to write; an unfinished run of the same settings and data goes on.
+        settings: what is asked for.
+
+    Returns:
+        The `.keras` files, the best model last.
+
+    Raises:
+        DataError: if the data cannot be learned from, or `run` holds another training.
+        ModelError: if backbone, size and weights do not fit together.
+    """
+    started = time.monotonic()
+    table = manifest.read(data)
+    _claim(run, settings, manifest.content_hash(table))
+    done = [path for name in (BASE, MODEL) if (path := run / f"{name}.keras").is_file()]
+    if (run / f"{MODEL}.json").is_file():
+        return done
+    keras.utils.set_random_seed(settings.seed)
+    net = network.build(settings.backbone, settings.size, settings.weights, settings.dropout)
+    learned = _load(table, data, settings, tell)
+    made = []
+    if settings.weights is not None:
+        made.append(_base(net, learned, run, settings, tell))
+    if settings.epochs > 0:
+        course = _fine_tune(net, learned, run, settings, tell)
+        training = {
+            "best_epoch": course.best_epoch,
+            "epochs_run": course.epoch,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        made.append(_keep(net, MODEL, learned, run, settings, training, tell))
+        checkpoint.clear(run)
+    return made
+
+
+def _claim(run: Path, settings: Settings, data_hash: str) -> None:
+    """Make the run folder ours, or find that it is."""
+    wanted = {"settings": asdict(settings), "data": data_hash}
+    path = run / "settings.json"
+    if not path.is_file():
+        files.write_text(path, json.dumps(wanted, indent=2) + "\n")
+    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
+        raise DataError(
+            f"{run}: holds a training with other settings or data; name another --out, or remove it"
+        )
+
+
+def _load(table: pd.DataFrame, data: Path, settings: Settings, tell: Progress) -> _Data:
+    used = manifest.usable(table)
+    used = used[used["split"].isin(["train", "validation"])].reset_index(drop=True)
+    targets = manifest.targets(used, TARGETS)
+    rows = {split: np.flatnonzero(used["split"] == split) for split in ("train", "validation")}
+    both = [(class_weights(targets[part]) > 0).all(axis=0) for part in rows.values()]
+    learnable = np.all(both, axis=0)
+    if not learnable[TARGETS.index("malignant")]:
+        raise DataError(
+            f"{data}: training and validation each need malignant and benign images; prepare more data"
+        )
+    description = {
+        "hash": manifest.content_hash(table),
+        "images": {
+            split: {str(k): int(v) for k, v in part["source"].value_counts(sort=False).items()}
+            for split, part in manifest.usable(table).groupby("split")
+        },
+        "licenses": sorted(used["license"].dropna().unique().tolist()),
+        "allow_leaks": manifest.allows_leaks(data),
+    }
+    return _Data(used, decoded(used, settings.size, data, tell), targets, rows, learnable, description)
+
+
+def _base(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) -> Path:
+    path = run / f"{BASE}.keras"
+    layer = net.get_layer("logits")
+    if (run / f"{BASE}.json").is_file():
+        layer.set_weights(keras.saving.load_model(path, compile=False).get_layer("logits").get_weights())
+        return path
+    features = head.outputs(net, "pool", data.pixels, settings.batch, "features of the frozen backbone", tell)
+    train, validation = data.rows["train"], data.rows["validation"]
+    layer.set_weights(
+        head.fit(
+            features[train],
+            data.targets[train],
+            features[validation],
+            data.targets[validation],
+            data.learnable,
+        )
+    )
+    return _keep(net, BASE, data, run, settings, {"stage": "head on the frozen backbone"}, tell)
+
+
+def _fine_tune(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) -> checkpoint.Course:
+    pretrained = settings.weights is not None
+    for layer in network.backbone_layers(net):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # Statistics of pretrained weights are kept: small batches of another kind of picture would spoil
+            # them, and with weights whose normalisation was folded away they must never be recomputed.
+            layer.trainable = not pretrained
+            layer.momentum = 0.9  # from random weights: small data has few steps to settle its statistics in
+    rows = data.rows["train"]
+    weights = class_weights(data.targets[rows]) * data.learnable
+    steps = max(1, len(rows) // settings.batch)
+    peak = settings.rate or (1.5e-4 if pretrained else 1e-3)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        peak / 100, steps * settings.epochs, alpha=0.01, warmup_target=peak, warmup_steps=steps // 2
+    )
+    trainer = network.part(net, "logits")
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0)
+    trainer.compile(optimizer, BalancedCrossEntropy(weights), jit_compile=False)
+    optimizer.build(trainer.trainable_variables)
+    course = checkpoint.restore(run, trainer)
+    judged, truth = data.part("validation")
+    while course.epoch < settings.epochs and course.epoch - course.best_epoch < settings.patience:
+        started = time.monotonic()
+        epoch = course.epoch + 1
+        _reseed(net, settings.seed, epoch)
+        batches = TrainBatches(
+            data.pixels, rows, data.targets, batch=settings.batch, seed=settings.seed, epoch=epoch
+        )
+        fitted = trainer.fit(
+            batches, verbose=0, shuffle=False, callbacks=[_Tell(tell, epoch, settings.epochs)]
+        )
+        logits = head.outputs(net, "logits", judged, settings.batch, f"epoch {epoch}: validation", tell)
+        scores = _roc_aucs(logits, truth, data.learnable)
+        score = float(np.mean(list(scores.values())))
+        improved = score > course.best_score
+        row = {
+            "epoch": epoch,
+            "loss": round(fitted.history["loss"][-1], 5),
+            **{f"validation_roc_auc_{name}": round(value, 5) for name, value in scores.items()},
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        course = replace(
+            course,
+            epoch=epoch,
+            best_epoch=epoch if improved else course.best_epoch,
+            best_score=max(score, course.best_score),
+            history=[*course.history, row],
+        )
+        checkpoint.save(run, course, trainer, improved)
+        _write_history(run, course)
+    checkpoint.load_best(run, trainer)
+    return course
+
+
+def _reseed(net: Any, seed: int, epoch: int) -> None:
+    """Let seed and epoch alone decide what dropout drops: checkpoints do not keep its random state."""
+    for layer in net.layers:
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            generator.state.assign(np.array([seed, epoch], dtype="uint32"))
+
+
+class _Tell(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, tell: Progress, epoch: int, epochs: int) -> None:
+        super().__init__()
+        self._tell, self._what = tell, f"epoch {epoch} of at most {epochs}"
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self._tell(self._what, batch + 1, self.params["steps"])
+
+
+def _roc_aucs(
+    logits: NDArray[np.float32], truth: NDArray[np.float32], learnable: NDArray[np.bool_]
+) -> dict[str, float]:
+    scores = {}
+    for i in np.flatnonzero(learnable):
+        known = ~np.isnan(truth[:, i])
+        scores[TARGETS[i]] = float(roc_auc_score(truth[known, i], logits[known, i]))
+    return scores
+
+
+def _write_history(run: Path, course: checkpoint.Course) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, course.history[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(course.history)
+    files.write_text(run / "history.csv", text.getvalue())
+
+
+def _keep(
+    net: Any, name: str, data: _Data, run: Path, settings: Settings, training: dict[str, Any], tell: Progress
+) -> Path:
+    """Write a network and, last, its card: a model with a card is whole."""
+    path = run / f"{name}.keras"
+    with files.replacing(path) as beside:
+        net.save(beside)
+    judged, truth = data.part("validation")
+    logits = head.outputs(net, "logits", judged, settings.batch, "calibration on validation", tell)
+    temperature, threshold, metrics = {}, {}, {}
+    scores = _roc_aucs(logits, truth, data.learnable)
+    for i in np.flatnonzero(data.learnable):
+        target, known = TARGETS[i], ~np.isnan(truth[:, i])
+        z, y = logits[known, i], truth[known, i]
+        temperature[target] = operating.fit_temperature(z, y)
+        calibrated = operating.probability(z, temperature[target])
+        threshold[target] = operating.threshold_for_sensitivity(calibrated, y, SENSITIVITY)
+        metrics[target] = {"roc_auc": scores[target], "n": len(y), "n_positive": int(y.sum())}
+    weights = settings.weights or "none"
+    if Path(weights).is_file():
+        weights = f"{Path(weights).name} (sha256 {files.sha256(weights)[:12]})"
+    Card(
+        name=run.name if name == MODEL else f"{run.name}-{name}",
+        architecture=settings.backbone,
+        weights=weights,
+        parameters=net.count_params(),
+        input_size=settings.size,
+        temperature=temperature,
+        threshold=threshold,
+        sensitivity=SENSITIVITY,
+        keras_sha256=files.sha256(path),
+        data=data.description,
+        training={"settings": {**asdict(settings), "weights": weights}, **training},
+        metrics={"validation, on which the stopping point was chosen": metrics},
+        versions={
+            "python": platform.python_version(),
+            **{
+                package: version(package)
+                for package in ("melascope", "keras", "numpy", keras.config.backend())
+            },
+        },
+        license=_license(data.description["licenses"]),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    ).write(run / f"{name}.json")
+    return path
+
+
+def _license(licenses: list[str]) -> str:
+    if any("NC" in name for name in licenses):
+        return "trained on images under a non-commercial licence (CC-BY-NC): not for commercial use"
+    return (
+        f"trained on images under {', '.join(licenses)}" if licenses else "unknown: the data name no licence"
+    )

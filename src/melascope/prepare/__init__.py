@@ -1,0 +1,1 @@
+"""Floor 1: from folders and archives to a data set whose splits cannot leak."""

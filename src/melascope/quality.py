@@ -1,0 +1,34 @@
+"""Plain numbers for how fit an image is to judge."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from melascope.images import Pixels, fit
+
+_SIDE = 224  # sharpness depends on scale, so every image is measured at one
+
+
+class Quality(NamedTuple):
+    """Quality of one image, measured on its central square at 224 x 224 pixels."""
+
+    sharpness: float
+    """Variance of the Laplacian of luminance (Pech-Pacheco et al. 2000), luminance 0 to 255."""
+    contrast: float
+    """Standard deviation of luminance, 0 to 127.5."""
+    brightness: float
+    """Mean luminance, 0 to 255."""
+    width: int
+    """Pixels of the image itself."""
+    height: int
+
+
+def measure(pixels: Pixels) -> Quality:
+    """Measure one image."""
+    square = Image.fromarray(fit(pixels, _SIDE)).convert("L")
+    grey: NDArray[np.float32] = np.asarray(square, dtype=np.float32)
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    height, width = pixels.shape[:2]
+    return Quality(float(laplacian.var()), float(grey.std()), float(grey.mean()), width, height)

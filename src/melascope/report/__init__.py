@@ -1,0 +1,1 @@
+"""Floor 5: results as figures and pages a dermatologist can read."""

@@ -1,0 +1,285 @@
+"""Training: what it learns, what it writes, and that a killed run ends as an unbroken one would."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from melascope import manifest
+from melascope.errors import DataError, ModelError
+from melascope.learn import backbones, head, loss, network, operating, training
+from melascope.learn.augment import augment
+from melascope.learn.backend import keras
+from melascope.learn.batches import TrainBatches
+from melascope.learn.card import Card
+from melascope.learn.training import Settings
+
+SMALL = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=2, batch=8)
+
+
+def make_data(folder: Path, n: int = 60, unknown_melanoma: bool = False) -> Path:
+    """Flat squares whose redness is the label, in a data set folder."""
+    rng = np.random.default_rng(0)
+    rows = []
+    (folder / "images").mkdir(parents=True)
+    for i in range(n):
+        malignant = i % 2 == 0
+        pixels = rng.integers(0, 60, (40, 40, 3), dtype=np.uint8)
+        pixels[..., 0] += 150 if malignant else 40
+        path = folder / "images" / f"{i}.png"
+        Image.fromarray(pixels).save(path)
+        rows.append(
+            {
+                "image_id": f"i{i}",
+                "path": str(path),
+                "source": "made",
+                "pixel_hash": f"{i:064x}",
+                "malignant": malignant,
+                "melanoma": (None if malignant else False) if unknown_melanoma else malignant and i % 4 == 0,
+                "group": f"g{i}",
+                "split": ["train", "train", "train", "train", "validation", "validation", "test", "test"][
+                    i % 8
+                ],
+                "excluded": "",
+            }
+        )
+    table = pd.DataFrame(rows).reindex(columns=list(manifest.COLUMNS))
+    table = table.astype({"malignant": "boolean", "melanoma": "boolean"})
+    manifest.write(table, folder)
+    return folder
+
+
+def probabilities(path: Path, images: np.ndarray) -> np.ndarray:
+    return keras.saving.load_model(path, compile=False).predict(images, verbose=0)
+
+
+def test_a_trained_model_tells_red_from_grey_and_loads_the_same_in_a_fresh_process(tmp_path):
+    data, run = make_data(tmp_path / "data"), tmp_path / "run"
+    training.train(data, run, SMALL)
+    card = Card.read(run / "model.json")
+    assert card.input_size == 32
+    assert set(card.threshold) == {"malignant", "melanoma"}
+    assert card.data["hash"] == manifest.content_hash(manifest.read(data))
+    with (run / "history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    images = np.random.default_rng(1).integers(0, 255, (4, 32, 32, 3)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    script = (
+        "import sys, numpy as np, keras\n"
+        "model = keras.saving.load_model(sys.argv[1], compile=False)\n"
+        "np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0))\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, run / "model.keras", tmp_path / "images.npy", tmp_path / "out.npy"],
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "out.npy"), probabilities(run / "model.keras", images), atol=1e-6
+    )
+
+
+def test_finished_run_is_left_alone_and_other_settings_are_refused(tmp_path):
+    data, run = make_data(tmp_path / "data"), tmp_path / "run"
+    settings = Settings(**{**vars(SMALL), "epochs": 1})
+    training.train(data, run, settings)
+    before = (run / "model.keras").stat().st_mtime_ns
+    training.train(data, run, settings)
+    assert (run / "model.keras").stat().st_mtime_ns == before
+    with pytest.raises(DataError, match="other settings"):
+        training.train(data, run, SMALL)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_broken_off_run_ends_in_the_same_model_as_an_unbroken_one(tmp_path):
+    data = make_data(tmp_path / "data")
+    settings = Settings(**{**vars(SMALL), "epochs": 3, "patience": 9})
+
+    def die(what: str, done: int, total: int) -> None:
+        if what.startswith("epoch 2") and done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        training.train(data, tmp_path / "killed", settings, die)
+    assert not (tmp_path / "killed" / "model.json").is_file()
+    for name in ("whole", "killed"):
+        training.train(data, tmp_path / name, settings)
+        assert not (tmp_path / name / ".checkpoint").exists()
+    images = np.random.default_rng(1).integers(0, 255, (8, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        probabilities(tmp_path / "killed" / "model.keras", images),
+        probabilities(tmp_path / "whole" / "model.keras", images),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_no_half_model_and_goes_on(tmp_path):
+    data, run = make_data(tmp_path / "data"), tmp_path / "run"
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom melascope.learn import training\n"
+        "settings = training.Settings('MobileNetV2', None, 32, epochs=20, patience=20)\n"
+        "training.train(Path(sys.argv[1]), Path(sys.argv[2]), settings)\n"
+    )
+    command = [sys.executable, str(script), str(data), str(run)]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 100
+    while not (run / "history.csv").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "model.json").is_file()
+    subprocess.run(command, check=True)
+    assert len((run / "history.csv").read_text().splitlines()) == 21
+    assert Card.read(run / "model.json").training["epochs_run"] == 20
+
+
+def test_a_target_that_is_not_known_is_not_learned_and_not_claimed(tmp_path):
+    data, run = make_data(tmp_path / "data", unknown_melanoma=True), tmp_path / "run"
+    training.train(data, run, Settings(**{**vars(SMALL), "epochs": 1}))
+    document = json.loads((run / "model.json").read_text())
+    assert list(document["threshold"]) == list(document["outputs"]) == ["malignant"]
+
+
+def test_one_class_only_is_a_clear_error(tmp_path):
+    data = make_data(tmp_path / "data")
+    table = manifest.read(data)
+    manifest.write(table.assign(malignant=False, melanoma=False).astype({"malignant": "boolean"}), data)
+    with pytest.raises(DataError, match="malignant and benign"):
+        training.train(data, tmp_path / "run", SMALL)
+
+
+def test_from_given_weights_the_base_is_logistic_regression_on_frozen_features(tmp_path):
+    data, run = make_data(tmp_path / "data"), tmp_path / "run"
+    keras.utils.set_random_seed(3)
+    weights = tmp_path / "backbone.weights.h5"
+    inputs = keras.Input((32, 32, 3))
+    backbones.make("MobileNetV2", inputs).save_weights(weights)
+    training.train(data, run, Settings(**{**vars(SMALL), "weights": str(weights), "epochs": 0}))
+    assert not (run / "model.keras").exists()
+    base = keras.saving.load_model(run / "base.keras", compile=False)
+    pixels = np.random.default_rng(1).integers(0, 255, (5, 32, 32, 3)).astype(np.float32)
+    features = network.part(base, "pool").predict(pixels, verbose=0)
+    kernel, bias = base.get_layer("logits").get_weights()
+    np.testing.assert_allclose(base.predict(pixels, verbose=0), expit(features @ kernel + bias), atol=1e-5)
+
+
+def test_head_folds_the_scaling_of_features_into_its_weights():
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(400, 5)) * [1, 10, 0.1, 3, 2] + [5, -3, 0, 1, 2]).astype(np.float32)
+    y = (x[:, 1] / 10 + rng.normal(size=400) > 0).astype(np.float32)[:, None]
+    y[::7] = np.nan
+    kernel, bias = head.fit(x, y, x, y, np.array([True]))
+    known = ~np.isnan(y[:, 0])
+    z = (x - x[known].mean(0)) / x[known].std(0)
+    expected = LogisticRegression(C=1.0).fit(z[known], y[known, 0]).decision_function(z)
+    assert np.corrcoef(expected, (x @ kernel + bias)[:, 0])[0, 1] > 0.98
+
+
+def test_missing_labels_cost_nothing_and_weights_do_not_move_the_prevalence():
+    targets = np.array([[1, 0], [0, np.nan], [0, 0], [0, 1]], dtype=np.float32)
+    weights = loss.class_weights(targets)
+    np.testing.assert_allclose(weights[:, 0], [4 / 6, 4 / 2])
+    cost = loss.BalancedCrossEntropy(weights)
+    logits = np.zeros((4, 2), dtype=np.float32)
+    wild = logits.copy()
+    wild[1, 1] = 50
+    assert float(cost(targets, logits)) == pytest.approx(float(cost(targets, wild)))
+    # The constant logit that costs least is the log-odds of the data, here of one in four.
+    grid = np.linspace(-3, 3, 601, dtype=np.float32)
+    one = loss.BalancedCrossEntropy(weights[:, :1])
+    costs = [float(one(targets[:, :1], np.full((4, 1), z, np.float32))) for z in grid]
+    assert expit(grid[int(np.argmin(costs))]) == pytest.approx(0.25, abs=0.01)
+
+
+def test_temperature_undoes_overconfidence():
+    rng = np.random.default_rng(0)
+    honest = rng.normal(size=20_000) * 2
+    truth = (rng.uniform(size=20_000) < expit(honest)).astype(float)
+    assert operating.fit_temperature(honest * 3, truth) == pytest.approx(3, rel=0.05)
+
+
+@pytest.mark.parametrize("n", [1, 7, 20, 40, 1000])
+def test_threshold_holds_the_sensitivity_and_no_higher_one_does(n):
+    rng = np.random.default_rng(n)
+    p, truth = rng.uniform(size=3 * n), np.repeat([1.0, 0.0, 0.0], n)
+    threshold = operating.threshold_for_sensitivity(p, truth, 0.95)
+    positives = p[truth == 1]
+    assert np.mean(positives >= threshold) >= 0.95
+    assert np.mean(positives > threshold) < 0.95
+
+
+def test_augmentation_is_decided_by_the_seed_and_leaves_no_black_corner():
+    pixels = np.full((64, 64, 3), 180, dtype=np.uint8)
+    pixels[20:40, 25:35] = (140, 110, 100)
+    for seed in range(200):
+        once = augment(pixels, np.random.default_rng(seed))
+        again = augment(pixels, np.random.default_rng(seed))
+        assert (once == again).all()
+        assert once.shape == pixels.shape
+        assert once.min() > 30  # nothing but skin and lesion comes in from the edges
+
+
+def test_an_epoch_sees_every_image_once_and_the_next_one_in_another_order():
+    pixels = np.zeros((16, 8, 8, 3), dtype=np.uint8)
+    targets = np.arange(16, dtype=np.float32)[:, None]
+    rows = np.arange(16)
+    epochs = [TrainBatches(pixels, rows, targets, batch=4, seed=0, epoch=e) for e in (1, 2, 1)]
+    seen = [np.concatenate([epoch[i][1][:, 0] for i in range(len(epoch))]) for epoch in epochs]
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(16))
+    assert list(seen[0]) != list(seen[1])
+    assert list(seen[0]) == list(seen[2])
+
+
+@pytest.mark.parametrize("backbone", ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV2"])
+def test_pixels_go_in_as_0_to_255_and_scaling_is_inside(backbone):
+    """Trap B15: a network that wants 0..255 and is fed 0..1 says the same of every image, silently."""
+    keras.utils.set_random_seed(0)
+    net = network.build(backbone, 32, None, 0.0)
+    assert all(not isinstance(layer, keras.Model) for layer in net.layers)  # one flat graph
+    scaled = [layer for layer in net.layers if isinstance(layer, keras.layers.Rescaling)]
+    assert scaled
+    # What leaves the network's own scaling is within what such weights were trained on.
+    last = keras.Model(net.input, scaled[-1].output)
+    white = np.asarray(last(np.full((1, 32, 32, 3), 255, dtype=np.float32)))
+    assert 0.9 < abs(white).max() < 3
+
+
+def test_unknown_backbones_and_weights_that_do_not_fit_are_one_line(tmp_path):
+    for name in ("EfficientNetB99", "Model", "VGG16", "os"):
+        with pytest.raises(ModelError, match="choose from"):
+            network.build(name, 64, None, 0.0)
+    with pytest.raises(ModelError, match="no such weights file"):
+        network.build("MobileNetV2", 64, str(tmp_path / "none.h5"), 0.0)
+    broken = tmp_path / "broken.weights.h5"
+    broken.write_bytes(b"not weights")
+    with pytest.raises(ModelError, match="do not fit"):
+        network.build("MobileNetV2", 64, str(broken), 0.0)
+
+
+def test_given_imagenet_weights_see_a_picture_alike_through_either_door(shared_data):
+    """Our graph with the weights in ../shared equals keras.applications' own."""
+    weights = shared_data.parent / "weights" / "mobilenetv2_imagenet_notop_folded.weights.h5"
+    own = network.part(network.build("MobileNetV2", 96, str(weights), 0.2), "pool")
+    plain = keras.applications.MobileNetV2(
+        include_top=False, weights=None, pooling="avg", input_shape=(96, 96, 3)
+    )
+    plain.load_weights(weights)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 96, 96, 3)).astype(np.float32)
+    expected = plain.predict(keras.applications.mobilenet_v2.preprocess_input(pixels.copy()), verbose=0)
+    np.testing.assert_allclose(own.predict(pixels, verbose=0), expected, atol=1e-4)
