@@ -18,6 +18,9 @@ class ImageError(MelascopeError):
         self.name = name
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, str]]:
+        return type(self), (self.name, self.reason)  # so that it comes whole out of another process
+
 
 class DataError(MelascopeError):
     """A folder, an archive, a table or a data set that is not what it should be."""

@@ -6,7 +6,10 @@ archives are read where they lie and never unpacked by hand.
 
 import contextlib
 import hashlib
+import lzma
 import os
+import re
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -17,13 +20,26 @@ from pathlib import Path
 from melascope.errors import DataError, ImageError
 
 MEMBER = "::"
+_INSIDE = re.compile(rf"(.*?\.zip){MEMBER}(.+)", re.IGNORECASE | re.DOTALL)
 MAX_BYTES = 256 * 2**20  # no dermoscopic image is near this; a ZIP member that claims more is a bomb
+# What zipfile raises on archives that are damaged, encrypted (RuntimeError) or made to confuse.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+)
 
 
 def split_locator(locator: str) -> tuple[str, str | None]:
     """Split a locator into its path and, for a file inside a ZIP, the member's name."""
-    path, found, member = locator.partition(MEMBER)
-    return (path, member) if found else (locator, None)
+    found = _INSIDE.fullmatch(locator)
+    return (found[1], found[2]) if found else (locator, None)
 
 
 @lru_cache(maxsize=32)
@@ -44,8 +60,8 @@ def open_zip(path: str | Path) -> zipfile.ZipFile:
     try:
         stat = os.stat(path)
         return _zip(str(path), os.getpid(), stat.st_mtime_ns, stat.st_size)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise DataError(f"{path}: not a readable ZIP file ({error})") from error
+    except _DAMAGE as error:
+        raise DataError(f"{path}: not a readable ZIP file ({error}); download or copy it again") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
@@ -72,8 +88,7 @@ def read(locator: str, limit: int = MAX_BYTES) -> bytes:
         raise ImageError(locator, str(error).removeprefix(f"{path}: ")) from error
     except OSError as error:
         raise ImageError(locator, error.strerror or str(error)) from error
-    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        # RuntimeError: an encrypted member. ValueError: a path with a zero byte.
+    except _DAMAGE as error:  # ValueError also for a path with a zero byte
         raise ImageError(locator, f"cannot be read ({error})") from error
     if len(data) > limit:
         raise ImageError(locator, f"larger than {limit // 2**20} MiB")
@@ -91,18 +106,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it onto `path` if the block succeeds.
 
     A killed process leaves the old file, or none, but never half of the new one.
+
+    Raises:
+        DataError: if the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
     try:
-        yield beside
-        beside.chmod(0o666 & ~_umask())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        beside = Path(name)
+        try:
+            yield beside
+            beside.chmod(0o666 & ~_umask())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

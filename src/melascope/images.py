@@ -17,6 +17,7 @@ Pixels = NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+MIN_SIDE = 256  # what is decoded faster keeps this shorter side, so that sharpness can still be measured
 MAX_PIXELS = 64_000_000  # the largest cameras in the archive have 24 million
 
 
@@ -29,7 +30,7 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Pixels:
         data: the file's bytes.
         name: what to call the file in an error.
         at_least: a shorter side in pixels that suffices. A large JPEG is then decoded at a half, a
-            quarter or an eighth of its size, never below it, which is several times faster.
+            quarter or an eighth of its size, never below it or `MIN_SIDE`, which is several times faster.
 
     Returns:
         Pixels, shape (height, width, 3).
@@ -50,9 +51,10 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Pixels:
                         f"{MAX_PIXELS // 10**6} million that are accepted",
                     )
                 if at_least is not None and image.format == "JPEG":
-                    image.draft(None, (at_least, at_least))
+                    side = max(at_least, MIN_SIDE)
+                    image.draft(None, (side, side))
                 image.load()
-                return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+                return np.asarray(_to_rgb(_upright(image)))
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -61,6 +63,14 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Pixels:
         raise ImageError(name, "far more pixels than are accepted") from error
     except Exception as error:  # Pillow's decoders raise nearly every type on malformed input
         raise ImageError(name, f"damaged image ({_one_line(error)})") from error
+
+
+def format_of(data: bytes) -> str:
+    """The format of an image that decodes, such as `JPEG`, told by content and not by the file's name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.format or ""
 
 
 def load(locator: str, size: int) -> Pixels:
@@ -88,13 +98,20 @@ def fit(pixels: Pixels, size: int) -> Pixels:
     return np.asarray(image)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # metadata that cannot be read says nothing of orientation, and the pixels are whole
+        return image
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float64)
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         scale = 255 / 65535 if values.max(initial=0) > 255 else 1.0
         return Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

@@ -60,8 +60,12 @@ def write(table: pd.DataFrame, folder: str | Path, allow_leaks: bool = False) ->
     """
     path = Path(folder) / NAME
     _check(table, path, allow_leaks)
-    stored = table.assign(path=[_move(p, lambda q: os.path.relpath(q, folder)) for p in table["path"]])
-    arrow = pa.Table.from_pandas(stored[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
+    base = os.path.realpath(folder)
+    stored = table.assign(path=[_move(p, lambda q: os.path.relpath(q, base)) for p in table["path"]])
+    try:
+        arrow = pa.Table.from_pandas(stored[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"{path}: breaks the schema ({error})") from error
     if allow_leaks:
         arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _ALLOW_LEAKS: b"1"})
     with files.replacing(path) as beside:
@@ -93,7 +97,7 @@ def read(folder: str | Path) -> pd.DataFrame:
     except (pa.ArrowException, ValueError) as error:
         raise DataError(f"{path}: breaks the schema ({error}); prepare the data set again") from error
     table: pd.DataFrame = cast.to_pandas().astype({"melanoma": "boolean", "malignant": "boolean"})
-    base = Path(folder).resolve()
+    base = os.path.realpath(folder)
     table["path"] = [_move(p, lambda q: os.path.normpath(os.path.join(base, q))) for p in table["path"]]
     _check(table, path, allows_leaks(folder))
     return table

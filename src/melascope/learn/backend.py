@@ -6,4 +6,6 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 
+keras.utils.disable_interactive_logging()  # it would print downloads to standard output, among results
+
 __all__ = ["keras"]

@@ -75,7 +75,7 @@ def _load(base: Any, backbone: str, weights: str) -> None:
             base.load_weights(weights)
     except ModelError:
         raise
-    except (ValueError, KeyError, OSError, TypeError) as error:
+    except Exception as error:  # Keras raises bare Exception when a download fails
         where = "could not be downloaded" if weights == "imagenet" else f"do not fit {backbone}"
         reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"{weights}: these weights {where} ({reason})") from error
+        raise ModelError(f"{weights}: these weights {where} ({reason}); give a file, or none") from error

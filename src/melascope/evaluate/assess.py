@@ -1,0 +1,222 @@
+"""From predictions to figures with intervals: what `metrics.json` says of each target.
+
+Figures are those of `melascope.evaluate.measured`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope.evaluate import bootstrap, calibration
+from melascope.evaluate.measured import WORDS, Measured, sample_of
+from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample, brier, ratio
+
+HALF = 0.5
+ENOUGH = 10  # independent groups of either class below which a figure says too little to be read
+FALSE_RATES: Floats = np.arange(201) / 200
+RECALLS: Floats = np.arange(1, 201) / 200
+
+_RANKING = ("roc_auc", "pr_auc", "brier")
+_DECISION = ("sensitivity", "specificity", "precision", "accuracy", "balanced_accuracy", "f1")
+
+
+def assess_target(
+    predictions: pd.DataFrame, target: str, threshold: float | None, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Measure one target.
+
+    Args:
+        predictions: the table of `melascope.evaluate.evaluation`.
+        target: `malignant` or `melanoma`.
+        threshold: the model's operating point for it; None if the model did not learn it.
+        resamples: for the intervals.
+        seed: for the resamples.
+
+    Returns:
+        `n`, `n_positive`, `n_groups`, `n_unknown`, `threshold`, `reason` (why there is nothing more), else
+        the figures `roc_auc`, `pr_auc`, `brier`, `calibration_error`, and `at_threshold` and `at_half` (see
+        `_decisions`), `sources` (see `_parts`), `without_refused`, and `curves` for the drawings.
+    """
+    told = predictions[predictions["status"] != "error"]
+    known = told[told[target].notna() & told[f"p_{target}"].notna()]
+    positive = int(known[target].sum())
+    result: dict[str, Any] = {
+        "n": len(known),
+        "n_positive": positive,
+        "n_groups": int(known["group"].nunique()),
+        "n_unknown": len(told) - len(known),
+        "threshold": threshold,
+        "reason": None,
+    }
+    if threshold is None:
+        return {**result, "reason": f"the model did not learn {target}"}
+    if known.empty:
+        return {**result, "reason": f"no image whose {target} is known could be read"}
+    sample = sample_of(known, target)
+
+    def statistics(weights: Floats) -> dict[str, Floats]:
+        ranked, reliability = Ranked.of(sample, weights), Reliability.of(sample, weights)
+        return {
+            **_ranking(sample, ranked, reliability, weights),
+            **_decision(sample, weights, threshold, "at_threshold."),
+            **_decision(sample, weights, HALF, "at_half."),
+            "roc": ranked.sensitivity_at(FALSE_RATES),
+            "pr": ranked.precision_at(RECALLS),
+            "observed": ratio(reliability.positive, reliability.weight),
+        }
+
+    measured = Measured(sample, target, statistics, resamples, seed)
+    both = 0 < positive < len(known)
+    return {
+        **result,
+        **{name: measured.figure(name) for name in _RANKING},
+        "calibration_error": calibration.figure(measured, seed),
+        "at_threshold": _decisions(measured, target, threshold, "at_threshold."),
+        "at_half": _decisions(measured, target, HALF, "at_half."),
+        "without_refused": _without_refused(known, target, resamples, seed),
+        "sources": _parts(known, target, threshold, resamples, seed),
+        "curves": {
+            "roc": _curve(measured, "roc", FALSE_RATES) if both else None,
+            "pr": _curve(measured, "pr", RECALLS) if both else None,
+            "calibration": calibration.bins(measured),
+        },
+    }
+
+
+def _ranking(sample: Sample, ranked: Ranked, reliability: Reliability, weights: Floats) -> dict[str, Floats]:
+    return {
+        "roc_auc": ranked.roc_auc(),
+        "pr_auc": ranked.average_precision(),
+        "brier": brier(sample, weights),
+        "calibration_error": reliability.error(),
+    }
+
+
+def _decision(sample: Sample, weights: Floats, threshold: float, prefix: str) -> dict[str, Floats]:
+    seen = Confusion.of(sample, weights, threshold)
+    values = {name: getattr(seen, name) for name in _DECISION}
+    support = {"0.": seen.tn + seen.fp, "1.": seen.tp + seen.fn}
+    for side, confusion in (("0.", seen.turned), ("1.", seen)):
+        values[f"{side}precision"] = confusion.precision
+        values[f"{side}recall"] = confusion.sensitivity
+        values[f"{side}f1"] = confusion.f1
+    for name in ("precision", "recall", "f1"):
+        no, yes = values[f"0.{name}"], values[f"1.{name}"]
+        values[f"macro.{name}"] = (no + yes) / 2
+        values[f"weighted.{name}"] = (no * support["0."] + yes * support["1."]) / sum(support.values())
+    return {prefix + name: value for name, value in values.items()}
+
+
+def _decisions(measured: Measured, target: str, threshold: float, prefix: str) -> dict[str, Any]:
+    """Figures of yes and no at a threshold.
+
+    Returns:
+        `threshold`, the figures of `_DECISION`, `confusion` (counts `tp`, `fp`, `fn`, `tn`) and `report`: a
+        row for each class, the mean of both and their mean weighted by support, with figures for precision,
+        recall and f1.
+    """
+    sample = measured.sample
+    called, truth = sample.probability >= threshold, sample.truth
+    over = {"sensitivity": truth, "specificity": ~truth, "precision": called}
+    confusion = Confusion.of(sample, sample.once, threshold)
+    rows = []
+    for side, words in enumerate(WORDS[target]):
+        right = truth if side else ~truth
+        parts = {"precision": called if side else ~called, "recall": right, "f1": None}
+        figures = {name: measured.figure(f"{prefix}{side}.{name}", part) for name, part in parts.items()}
+        rows.append({"class": words, **figures, "support": int(right.sum())})
+    for mean in ("macro", "weighted"):
+        figures = {name: measured.figure(f"{prefix}{mean}.{name}") for name in ("precision", "recall", "f1")}
+        rows.append({"class": f"{mean} mean", **figures, "support": len(truth)})
+    return {
+        "threshold": threshold,
+        **{name: measured.figure(prefix + name, over.get(name)) for name in _DECISION},
+        "confusion": {name: int(getattr(confusion, name)[0]) for name in confusion._fields},
+        "report": rows,
+    }
+
+
+def melanomas_caught(
+    predictions: pd.DataFrame, threshold: float, resamples: int, seed: int
+) -> dict[str, Any] | None:
+    """Share of the melanomas that the decision on `malignant` catches; None without a melanoma."""
+    told = predictions[predictions["status"] != "error"]
+    melanomas = told[told["melanoma"].fillna(False).astype(bool)]
+    if melanomas.empty:
+        return None
+    sample = Sample.of(np.ones(len(melanomas)), melanomas["p_malignant"], melanomas["group"])
+
+    def statistics(weights: Floats) -> dict[str, Floats]:
+        return {"sensitivity": Confusion.of(sample, weights, threshold).sensitivity}
+
+    return Measured(sample, "melanoma", statistics, resamples, seed).figure("sensitivity", sample.truth)
+
+
+def _without_refused(known: pd.DataFrame, target: str, resamples: int, seed: int) -> dict[str, Any] | None:
+    kept = known[known["status"] == "ok"]
+    if len(kept) == len(known):
+        return None
+    if kept.empty:
+        return {"n": 0, "roc_auc": None, "reason": "every image was refused"}
+    sample = sample_of(kept, target)
+    measured = Measured(
+        sample, target, lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()}, resamples, seed
+    )
+    return {"n": len(kept), "roc_auc": measured.figure("roc_auc")}
+
+
+def _parts(
+    known: pd.DataFrame, target: str, threshold: float, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Figures of every source, and of every data set that has several (`SET/CLINIC`).
+
+    Returns:
+        Rows of `source`, `whole` (whether it sums up a data set's clinics), `n`, `n_positive`, `n_groups`,
+        `too_small` (fewer than `ENOUGH` groups of either class) and figures.
+    """
+    sources = known["source"].astype(str)
+    sets = sources.str.partition("/")[0]
+    rows = []
+    for data_set in sorted(sets.unique()):
+        inside = sorted(sources[sets == data_set].unique())
+        names = [(data_set, True, sets == data_set)] if len(inside) > 1 else []
+        names += [(name, False, sources == name) for name in inside]
+        for name, whole, chosen in names:
+            figures = _part(known[chosen], target, threshold, resamples, seed)
+            rows.append({"source": name, "whole": whole, **figures})
+    return rows
+
+
+def _part(part: pd.DataFrame, target: str, threshold: float, resamples: int, seed: int) -> dict[str, Any]:
+    sample = sample_of(part, target)
+
+    def statistics(weights: Floats) -> dict[str, Floats]:
+        seen = Confusion.of(sample, weights, threshold)
+        return {
+            "roc_auc": Ranked.of(sample, weights).roc_auc(),
+            "sensitivity": seen.sensitivity,
+            "specificity": seen.specificity,
+        }
+
+    measured = Measured(sample, target, statistics, resamples, seed)
+    truth = sample.truth
+    return {
+        "n": len(truth),
+        "n_positive": int(truth.sum()),
+        "n_groups": sample.groups(),
+        "too_small": min(sample.groups(truth), sample.groups(~truth)) < ENOUGH,
+        "roc_auc": measured.figure("roc_auc"),
+        "sensitivity": measured.figure("sensitivity", truth),
+        "specificity": measured.figure("specificity", ~truth),
+    }
+
+
+def _curve(measured: Measured, name: str, x: Floats) -> dict[str, list[float]]:
+    low, high = bootstrap.band(measured.draws[name])
+    return {
+        "x": x.tolist(),
+        **{
+            k: np.round(v, 5).tolist() for k, v in (("y", measured.found[name]), ("low", low), ("high", high))
+        },
+    }

@@ -1,0 +1,87 @@
+"""Calibration: its expected error with an interval, and the bins of the drawing.
+
+A percentile interval of the error would be wrong. Noise in a bin can only add to the error, so it is too high
+in a small sample, and in a resample of that sample higher still: for a well calibrated model, percentiles
+of resamples never reach down to the truth. Two remedies: the pivotal interval (Davison and Hinkley 1997, the
+"basic bootstrap") takes off in the sample what resampling adds, and its lower end is 0 where the error is no
+larger than chance alone makes it for a perfectly calibrated model (consistency resampling, Broecker and Smith
+2007).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from melascope.evaluate import bootstrap
+from melascope.evaluate.bootstrap import LEVEL, RESAMPLES, Interval
+from melascope.evaluate.measured import Measured
+from melascope.evaluate.metrics import BINS, Floats, Reliability, Sample, bin_of
+
+_CHUNK = 2**22
+
+
+def by_chance(sample: Sample, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """Calibration errors that a perfectly calibrated model would show on these images, shape (resamples,).
+
+    The truth of each image is drawn from its probability, one draw a group, since a lesion has one truth.
+    """
+    rng = np.random.default_rng(seed)
+    inside = (bin_of(sample)[:, None] == np.arange(BINS)).astype(np.float64)
+    predicted = sample.probability @ inside
+    rows = max(1, _CHUNK // len(sample.truth))
+    errors = []
+    for start in range(0, resamples, rows):
+        drawn = rng.random((min(rows, resamples - start), sample.groups()))[:, sample.group]
+        positive = (drawn < sample.probability).astype(np.float64) @ inside
+        errors.append(np.abs(positive - predicted).sum(axis=1) / len(sample.truth))
+    return np.concatenate(errors)
+
+
+def interval(value: float, draws: Floats, chance: Floats) -> Interval:
+    """The interval of a calibration error.
+
+    Args:
+        value: the error of the sample.
+        draws: its values over resamples of the groups.
+        chance: what `by_chance` says.
+    """
+    if np.ptp(draws) < 1e-12:
+        return Interval(None, None, "every resample gives the same value: too few groups for an interval")
+    low, high = (float(2 * value - q) for q in np.quantile(draws, [(1 + LEVEL) / 2, (1 - LEVEL) / 2]))
+    if value <= np.quantile(chance, LEVEL):
+        low = 0.0
+    return Interval(min(max(low, 0.0), value), max(high, value))
+
+
+def figure(measured: Measured, seed: int) -> dict[str, Any]:
+    """Its figure, and as `by_chance` the mean error of a perfectly calibrated model on such images."""
+    draws = measured.draws["calibration_error"]
+    chance = by_chance(measured.sample, len(draws), seed)
+    told = measured.figure("calibration_error")
+    low, high, reason = interval(told["value"], draws, chance)
+    told |= {"low": low, "high": high, "interval": "pivotal, see melascope.evaluate.calibration"}
+    told["by_chance"] = float(chance.mean())
+    return {**told, "reason": reason} if reason else told
+
+
+def bins(measured: Measured) -> list[dict[str, Any]]:
+    """The bins of the calibration error that hold an image, with the observed share and its interval."""
+    sample = measured.sample
+    seen = Reliability.of(sample, sample.once)
+    rows = []
+    for i in np.flatnonzero(seen.weight[0]):
+        n, positive = seen.weight[0, i], seen.positive[0, i]
+        ends = bootstrap.interval(measured.draws["observed"][:, i])
+        if positive in {0, n}:
+            ends = bootstrap.exact(positive / n, sample.groups(bin_of(sample) == i))
+        rows.append(
+            {
+                "predicted": float(seen.predicted[0, i] / n),
+                "observed": float(positive / n),
+                "low": ends.low,
+                "high": ends.high,
+                "n": int(n),
+                "n_positive": int(positive),
+            }
+        )
+    return rows

@@ -1,0 +1,248 @@
+"""Evaluation: a model's predictions over a split, and how far they can be trusted.
+
+`metrics.json` holds
+
+- `format`, `created`, `command` (how to get it again), `versions`;
+- `warnings`: sentences that a reader must see before any figure;
+- `model`: `identity`, `path`, `name`, `architecture`, `keras_sha256`, `input_size`, `threshold`,
+  `temperature`, `sensitivity` (that the threshold was chosen for, on validation), `data_hash` (of what it
+  learned from) and `license`;
+- `data`: `name`, `hash`, `split`, `same_as_training` (true, false or null: not told);
+- `resampling`: `resamples`, `level`, `seed`, `unit`;
+- `images`: how many were `asked`, `read`, `unreadable`, `refused`, in how many `groups`, and of whom;
+- `unreadable`: `path` and `reason` of each image that could not be read;
+- `targets`: for `malignant` and `melanoma` what `melascope.evaluate.assess` tells, and for `malignant`
+  `melanomas_caught`.
+"""
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope import __version__, files, manifest
+from melascope.errors import DataError
+from melascope.evaluate import bootstrap
+from melascope.evaluate.assess import assess_target, melanomas_caught
+from melascope.evaluate.caveats import ALL, Origin, caveats
+from melascope.infer.predictor import Predictor
+from melascope.labels import TARGETS
+from melascope.learn.card import Card
+from melascope.progress import Progress, silent
+
+FORMAT = 1
+PREDICTIONS, METRICS, PAGE = "predictions.parquet", "metrics.json", "report.html"
+NOT_RECORDED = "not recorded"
+_SUBGROUPS = ["age_approx", "sex", "site", "skin_type"]
+_KEPT = ["image_id", "path", "source", "group", "split", "diagnosis", *TARGETS]
+_PACKAGES = ("numpy", "onnxruntime", "pandas", "pillow")
+
+
+def evaluate(
+    model: str | Path,
+    data: Path,
+    out: Path,
+    split: str = "test",
+    seed: int = 0,
+    command: str = "",
+    tell: Progress = silent,
+) -> dict[str, Any]:
+    """Run a model over a split and write `predictions.parquet` and `metrics.json`.
+
+    Args:
+        model: a run folder, a `.keras` file or a stem.
+        data: a folder made by `prepare`.
+        out: the report folder.
+        split: `train`, `validation`, `test` or `all`.
+        seed: of the resamples.
+        command: that this call answers to, for the record.
+        tell: hears how far it is.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        DataError: if there is nothing to evaluate.
+        ModelError: if the model cannot be used.
+    """
+    table = manifest.read(data)
+    origin = Origin(str(data), manifest.content_hash(table), split, manifest.allows_leaks(data))
+    chosen = manifest.usable(table, None if split == ALL else split)
+    if chosen.empty:
+        raise DataError(
+            f"{data}: no usable image in the split {split}; prepare more data or name another --split"
+        )
+    if not chosen[list(TARGETS)].notna().to_numpy().any():
+        raise DataError(
+            f"{data}: no image of the split {split} has a known label, so nothing can be measured"
+        )
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: a file; name a folder to write the report into")
+    predictor = Predictor.load(model)
+    predictions = predict(predictor, chosen, tell)
+    if (predictions["status"] == "error").all():
+        raise DataError(
+            f"{data}: none of the {len(chosen)} images could be read ({predictions['reason'].iloc[0]})"
+        )
+    path = str(Path(model).absolute())
+    metrics = assess(predictions, predictor.card, origin, path, seed=seed, command=command, tell=tell)
+    with files.replacing(out / PREDICTIONS) as beside:
+        for name in (PAGE, METRICS):  # figures never stand beside the predictions of another run
+            (out / name).unlink(missing_ok=True)
+        predictions.to_parquet(beside, index=False)
+    files.write_text(out / METRICS, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    return metrics
+
+
+def read(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read the predictions and the metrics of a report folder.
+
+    Raises:
+        DataError: if it is not one, or of another format.
+    """
+    folder = Path(folder)
+    try:
+        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        predictions = pd.read_parquet(folder / PREDICTIONS).astype(dict.fromkeys(TARGETS, "boolean"))
+        if metrics["format"] != FORMAT:
+            raise DataError(f"{folder}: a report of format {metrics['format']}; this reads {FORMAT}")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{folder}: no report here; make one with `melascope evaluate MODEL DATA --out {folder}`"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: not a whole report ({error}); evaluate again") from error
+    return predictions, metrics
+
+
+def predict(predictor: Predictor, table: pd.DataFrame, tell: Progress = silent) -> pd.DataFrame:
+    """Run a model over the images of a manifest.
+
+    Returns:
+        A row for each image, in the table's order: image_id, path, source, group, split, diagnosis,
+        malignant, melanoma (truth), p_malignant, p_melanoma (calibrated probability, NaN where the image
+        could not be read or the target was not learned), status, reason, and subgroups.
+    """
+    answers = []
+    for answer in predictor.predict(table["path"].tolist()):
+        answers.append((answer.malignant, answer.melanoma, answer.status, answer.reason))
+        tell("predicting", len(answers), len(table))
+    told = pd.DataFrame(answers, columns=[*(f"p_{name}" for name in TARGETS), "status", "reason"])
+    told = told.astype({**{f"p_{name}": np.float64 for name in TARGETS}, "status": str, "reason": "string"})
+    parts = (table[_KEPT].reset_index(drop=True), told, table[_SUBGROUPS].reset_index(drop=True))
+    return pd.concat(parts, axis=1)
+
+
+def assess(
+    predictions: pd.DataFrame,
+    card: Card,
+    origin: Origin,
+    path: str = "",
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = 0,
+    command: str = "",
+    tell: Progress = silent,
+) -> dict[str, Any]:
+    """Measure predictions.
+
+    Args:
+        predictions: as `predict` returns them.
+        card: of the model that made them.
+        origin: what they were made on.
+        path: where the model lies, for who goes on with it.
+        resamples: for the intervals.
+        seed: of the resamples.
+        command: for the record.
+        tell: hears how far it is.
+
+    Returns:
+        What `metrics.json` holds; no value in it is NaN.
+    """
+    targets = {}
+    for i, target in enumerate(TARGETS):
+        threshold = card.threshold.get(target)
+        targets[target] = assess_target(predictions, target, threshold, resamples, seed)
+        tell("resampling", i + 1, len(TARGETS))
+    targets["malignant"]["melanomas_caught"] = melanomas_caught(
+        predictions, card.threshold["malignant"], resamples, seed
+    )
+    learned = card.data.get("hash")
+    broken = predictions[predictions["status"] == "error"]
+    return {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "warnings": caveats(predictions, card, origin, targets),
+        "model": {
+            "identity": card.identity,
+            "path": path,
+            "name": card.name,
+            "architecture": card.architecture,
+            "keras_sha256": card.keras_sha256,
+            "input_size": card.input_size,
+            "threshold": dict(card.threshold),
+            "temperature": dict(card.temperature),
+            "sensitivity": card.sensitivity,
+            "data_hash": learned,
+            "license": card.license,
+        },
+        "data": {
+            "name": origin.name,
+            "hash": origin.hash,
+            "split": origin.split,
+            "same_as_training": None if learned is None else learned == origin.hash,
+        },
+        "resampling": {
+            "resamples": resamples,
+            "level": bootstrap.LEVEL,
+            "seed": seed,
+            "unit": "group: images linked by patient, lesion or duplicate",
+        },
+        "images": _whom(predictions),
+        "unreadable": broken[["path", "reason"]].fillna("").to_dict("records"),
+        "targets": targets,
+        "versions": {
+            "python": platform.python_version(),
+            "melascope": __version__,
+            **{name: version(name) for name in _PACKAGES},
+        },
+    }
+
+
+def _whom(predictions: pd.DataFrame) -> dict[str, Any]:
+    read = predictions[predictions["status"] != "error"]
+    ages = read["age_approx"].dropna()
+    return {
+        "asked": len(predictions),
+        "read": len(read),
+        "unreadable": len(predictions) - len(read),
+        "refused": int((read["status"] == "refused").sum()),
+        "groups": int(read["group"].nunique()),
+        "sources": _counts(read["source"]),
+        "diagnoses": _counts(read["diagnosis"]),
+        "age": {
+            "known": len(ages),
+            "quartiles": [float(ages.quantile(q)) for q in (0.25, 0.5, 0.75)] if len(ages) else None,
+        },
+        **{name: _counts(read[name]) for name in ("sex", "site", "skin_type")},
+    }
+
+
+def _counts(column: "pd.Series[Any]") -> dict[str, int]:
+    """How often each word occurs, most frequent first, then `NOT_RECORDED`, if any.
+
+    Sources differ in capitals; of spellings that do, the most frequent stands for all.
+    """
+    counts: dict[str, int] = {}
+    spelling: dict[str, str] = {}
+    for word, n in column.value_counts().items():
+        name = spelling.setdefault(str(word).casefold(), str(word))
+        counts[name] = counts.get(name, 0) + int(n)
+    counts = dict(sorted(counts.items(), key=lambda item: -item[1]))
+    missing = int(column.isna().sum())
+    return {**counts, NOT_RECORDED: missing} if missing else counts

@@ -1,0 +1,54 @@
+"""What the predictor says of one image; the fields of a JSON line, which are a contract."""
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WEAK = 0.05  # closer than this to 0.5 or to the threshold, a decision is not to be trusted
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, a refusal or an error, by `status`."""
+
+    path: str
+    status: str
+    """`ok`; `refused`: decoded, but not fit to judge; `error`: could not be read."""
+    label: str | None
+    """`malignant` or `benign`; None unless the status is `ok`."""
+    confidence: float | None
+    """The calibrated probability of the label, 0 to 1."""
+    malignant: float | None
+    """Calibrated probability that the lesion is malignant, 0 to 1; there for refused images too."""
+    melanoma: float | None
+    """Calibrated probability that it is a melanoma; None where the model did not learn it."""
+    threshold: float
+    """From this probability of `malignant` on, the label is `malignant`."""
+    weak: bool | None
+    """Whether the decision is too close to call."""
+    reason: str | None
+    """Why an image was refused or could not be read."""
+    model: str
+    """Name and content of the model."""
+    heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    """Raw class activation maps, shape (targets, h, w); not part of the contract."""
+
+    def row(self) -> dict[str, Any]:
+        """The contract's fields, in its order; probabilities to six digits."""
+        values = {name: getattr(self, name) for name in COLUMNS}
+        return {name: round(v, 6) if isinstance(v, float) else v for name, v in values.items()}
+
+    def json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(self.row(), ensure_ascii=False)
+
+
+COLUMNS = tuple(item.name for item in fields(Answer) if item.name != "heat")
+
+
+def is_weak(probability: float, threshold: float) -> bool:
+    """Whether a probability is within `WEAK` of one half or of the threshold."""
+    return abs(probability - 0.5) < WEAK or abs(probability - threshold) < WEAK

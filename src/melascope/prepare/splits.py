@@ -1,0 +1,113 @@
+"""Splits: groups dealt out to train, validation and test, stratified by source and label."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from melascope import files
+from melascope.errors import DataError
+from melascope.manifest import SPLITS
+
+_LISTED = 5
+
+
+def deal(rows: pd.DataFrame, fractions: Sequence[float], seed: int) -> pd.Series:
+    """Give each image a split, so that no group spans two.
+
+    A group belongs to the stratum of its source and of its most telling label. In each stratum the
+    largest groups come first, equal ones in an order that only `seed` and their names decide, and each goes
+    where most is lacking. What cannot be dealt evenly is made up for in the next stratum of that label.
+
+    Args:
+        rows: `image_id`, `group`, `source`, `malignant`, `melanoma` of the usable images.
+        fractions: of the images, for train, validation and test; they sum to 1.
+        seed: another seed, another deal.
+
+    Returns:
+        The split of each row.
+    """
+    groups = _describe(rows)
+    share = np.asarray(fractions, dtype=np.float64)
+    dealt: dict[str, str] = {}
+    for _, of_label in groups.groupby("label", sort=True):
+        owed = np.zeros(len(share))
+        for _, stratum in of_label.groupby("source", sort=True):
+            lacking = share * stratum["size"].sum() + owed
+            sizes = {str(name): int(size) for name, size in stratum["size"].items()}
+            for name in sorted(sizes, key=lambda name: (-sizes[name], _draw(seed, name))):
+                split = _most_lacking(lacking, share)
+                lacking[split] -= sizes[name]
+                dealt[name] = SPLITS[split]
+            # A huge group must not push everything of the next source into the other splits.
+            owed = np.clip(lacking, -1, 1)
+    return rows["group"].map(dealt)
+
+
+def _most_lacking(lacking: NDArray[np.float64], share: NDArray[np.float64]) -> int:
+    # Rounded, so that ties do not hang on the last bit; a split of no share never gets a group.
+    return int(np.argmax(np.where(share > 0, np.round(lacking, 9), -np.inf)))
+
+
+def _describe(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a group: its size, its source and its most telling label."""
+    label = pd.Series("benign", index=rows.index)
+    label[rows["malignant"].isna()] = "unknown"
+    label[rows["malignant"].fillna(False)] = "malignant"
+    label[rows["melanoma"].fillna(False)] = "melanoma"
+    rank = label.map({"melanoma": 0, "malignant": 1, "unknown": 2, "benign": 3})
+    by_group = rows.assign(rank=rank).groupby("group")
+    return pd.DataFrame(
+        {"size": by_group.size(), "source": by_group["source"].min(), "label": by_group["rank"].min()}
+    )
+
+
+def _draw(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}\t{name}".encode()).digest()
+
+
+def leaks(rows: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
+    """The rows of groups that span two splits, sorted by group; `rows` holds `group`."""
+    spans = split.groupby(rows["group"]).transform("nunique") > 1
+    return rows[spans].assign(split=split[spans]).sort_values(["group", "split", "image_id"])
+
+
+def keep(rows: pd.DataFrame, allow_leaks: bool, listing: Path) -> pd.Series:
+    """Take the splits that the data came with.
+
+    Args:
+        rows: `image_id`, `path`, `group`, `given_split` of the usable images.
+        allow_leaks: accept groups that span splits.
+        listing: CSV file that gets all images of groups that span splits; removed if there are none.
+
+    Raises:
+        DataError: if an image comes with none, or, unless `allow_leaks`, groups span splits.
+    """
+    split = rows["given_split"]
+    if split.isna().any():
+        name = rows.loc[split.isna(), "path"].iloc[0]
+        raise DataError(
+            f"--keep-splits: {split.isna().sum()} of {len(rows)} images come with no split ({name} ...); "
+            "leave the option out"
+        )
+    leaking = leaks(rows, split)
+    if leaking.empty:
+        listing.unlink(missing_ok=True)
+    else:
+        files.write_text(listing, leaking[["group", "split", "image_id", "path"]].to_csv(index=False))
+    if len(leaking) and not allow_leaks:
+        groups = leaking.groupby("group")
+        first = [
+            f"{name} ({', '.join(sorted(set(found['split']), key=SPLITS.index))})"
+            for name, found in list(groups)[:_LISTED]
+        ]
+        tested = (leaking["split"] == "test").sum()
+        raise DataError(
+            f"--keep-splits: {len(groups)} groups of copies, lesions or patients span splits; {tested} of "
+            f"{(split == 'test').sum()} test images are affected: {', '.join(first)} ... (all in {listing}); "
+            "leave --keep-splits out for splits without leaks, or add --allow-leaks and trust no figure"
+        )
+    return split

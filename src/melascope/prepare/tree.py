@@ -1,0 +1,137 @@
+"""A folder or a ZIP seen the same way: the images and tables it holds, each with a change mark."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from melascope import files
+from melascope.errors import DataError
+from melascope.images import EXTENSIONS
+
+TABLE_EXTENSIONS = frozenset({".csv"})
+# Superpixels come with the ISIC 2017 images, the other endings mark lesion masks of the challenges.
+_NOT_PHOTOGRAPHS = ("_superpixels", "_segmentation", "_mask")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a tree."""
+
+    name: str
+    """Path inside the tree, with forward slashes."""
+    locator: str
+    size: int
+    """Bytes, as the directory says."""
+    mark: str
+    """Changes when the file does: times of change of a file, CRC of a member of a ZIP."""
+
+    @property
+    def stem(self) -> str:
+        """Name without folders and extension."""
+        return PurePosixPath(self.name).stem
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a folder or a ZIP holds, each part sorted by name."""
+
+    path: str
+    """Absolute path, without links."""
+    images: tuple[Member, ...]
+    tables: tuple[Member, ...]
+    ignored: int
+    """Masks and superpixels passed over."""
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, or of the ZIP without its extension."""
+        path = Path(self.path)
+        return path.stem if path.suffix.lower() == ".zip" else path.name
+
+
+def open_trees(source: str | Path) -> list[Tree]:
+    """See what one argument of the command holds.
+
+    Args:
+        source: a folder, a ZIP or a CSV. ZIPs that lie in a folder are trees of their own.
+
+    Raises:
+        DataError: if it is missing, of another kind, a damaged ZIP, or a link out of the folder.
+    """
+    path = Path(source).resolve()
+    if path.is_dir():
+        found = list(_walk(path))
+        archives = [member.locator for member in found if _suffix(member.name) == ".zip"]
+        return [_tree(path, found), *(_tree(Path(zip_), list(_members(zip_))) for zip_ in archives)]
+    if not path.is_file():
+        raise DataError(f"{source}: no such folder, ZIP or CSV")
+    if path.suffix.lower() == ".zip":
+        return [_tree(path, list(_members(str(path))))]
+    if path.suffix.lower() in TABLE_EXTENSIONS:
+        return [Tree(str(path), (), (_file(path, path.name, path.stat()),), 0)]
+    raise DataError(f"{source}: not a folder, a .zip or a .csv; give the folder that holds the images")
+
+
+def _tree(path: Path, found: list[Member]) -> Tree:
+    found = sorted(found, key=lambda member: member.name)
+    images = [member for member in found if _suffix(member.name) in EXTENSIONS]
+    photographs = tuple(m for m in images if not m.stem.lower().endswith(_NOT_PHOTOGRAPHS))
+    tables = tuple(member for member in found if _suffix(member.name) in TABLE_EXTENSIONS)
+    return Tree(str(path), photographs, tables, len(images) - len(photographs))
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _walk(root: Path) -> Iterator[Member]:
+    real = root.resolve()
+    for folder, folders, names in os.walk(root, followlinks=False, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        for name in names:
+            path = Path(folder) / name
+            if _hidden(name) or (path.is_symlink() and not path.resolve().is_relative_to(real)):
+                continue
+            try:
+                status = path.stat()
+            except OSError:
+                continue  # a link to nowhere, or a file that has just gone
+            if not _printable(str(path)):
+                shown = str(path).encode("utf-8", "replace").decode()
+                raise DataError(f"{shown}: a name that is not UTF-8; rename the file")
+            if stat.S_ISREG(status.st_mode):  # reading a pipe or a device could wait for ever
+                yield _file(path, path.relative_to(root).as_posix(), status)
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: {error.strerror}") from error
+
+
+def _file(path: Path, name: str, status: os.stat_result) -> Member:
+    # The second time also tells of a permission that was mended.
+    return Member(name, str(path), status.st_size, f"{status.st_mtime_ns}.{status.st_ctime_ns}")
+
+
+def _members(path: str) -> Iterator[Member]:
+    seen: set[str] = set()
+    for info in files.open_zip(path).infolist():
+        hidden = any(_hidden(part) for part in PurePosixPath(info.filename).parts)
+        if info.is_dir() or hidden or info.filename in seen:
+            continue
+        seen.add(info.filename)
+        locator = f"{path}{files.MEMBER}{info.filename}"
+        yield Member(info.filename, locator, info.file_size, f"{info.CRC:08x}")
+
+
+def _printable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

@@ -1,0 +1,234 @@
+"""Drawings of a report: one style, as SVG that follows the page's colours and as PNG for a paper.
+
+Others draw in the same style: `with style(): figure, axes = canvas()`, then `svg(figure)` or `png(figure)`.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from melascope.evaluate.measured import WORDS
+
+INK, MUTED, GRID, PAPER = "#17212b", "#566472", "#e6eaee", "#ffffff"
+BLUE, ORANGE = "#1f5fa8", "#b8500f"
+# Colours of a drawing, and the variables of templates/base.html that take their place in a page.
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", BLUE: "blue", ORANGE: "orange"}
+FEW = 10  # images in a bin below which its observed share is not drawn
+_STYLE: Any = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": GRID,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",  # text stays text: it takes the page's font and can be searched
+    "svg.hashsalt": "melascope",  # the same drawing, the same bytes
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in Melascope's style inside the block."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def canvas(width: float = 4.5, height: float = 4.1) -> tuple[Figure, Axes]:
+    """A figure of this size in inches with one pair of axes. It belongs to no window: any thread may draw."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def svg(figure: Figure, label: str) -> Markup:
+    """A drawing as SVG to stand in a page; `label` tells what it shows to who cannot see it."""
+    with style():
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # several drawings share a page, and ids must be unique
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text)
+    for colour, name in _VARIABLES.items():
+        text = text.replace(colour, f"var(--{name})")
+    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
+    return Markup(text.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(label), 1))  # noqa: S704
+
+
+def png(figure: Figure) -> bytes:
+    """A drawing as PNG, 200 dots an inch."""
+    with style():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def of_target(target: str, found: dict[str, Any]) -> dict[str, Figure]:
+    """The drawings of one target of `metrics.json`, by name; those that are not defined are absent."""
+    with style():
+        made = {}
+        if found["curves"]["roc"]:
+            made["roc"] = _roc(target, found)
+            made["precision_recall"] = _precision_recall(target, found)
+        made["calibration"] = _calibration(target, found)
+        made["confusion"] = _confusion(target, found)
+        return made
+
+
+def _square(axes: Axes, x: str, y: str) -> None:
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
+    ticks = np.arange(0, 1.01, 0.2)
+    axes.set_xticks(ticks, [f"{t:.0%}" for t in ticks])
+    axes.set_yticks(ticks, [f"{t:.0%}" for t in ticks])
+
+
+def _curve(axes: Axes, curve: dict[str, list[float]]) -> None:
+    axes.fill_between(curve["x"], curve["low"], curve["high"], color=BLUE, alpha=0.16, linewidth=0)
+    axes.plot(curve["x"], curve["y"], color=BLUE)
+
+
+def _operating_points(axes: Axes, found: dict[str, Any], x: str, y: str, falls: bool) -> None:
+    """Mark both thresholds on a curve that falls or rises, their names where it leaves room."""
+    marked: list[tuple[float, float]] = []
+    for where, marker in (("at_threshold", "o"), ("at_half", "s")):
+        at = found[where]
+        across, up = at[x]["value"], at[y]["value"]
+        if across is None or up is None:
+            continue
+        across = 1 - across if x == "specificity" else across
+        axes.plot(across, up, marker, color=ORANGE, markersize=7, clip_on=False, zorder=5)
+        left = across < 0.55
+        away = (9 if left else -9), (10 if falls and left else -14)
+        if any(abs(across - px) < 0.2 and abs(up - py) < 0.1 for px, py in marked):
+            away = away[0], away[1] + (14 if away[1] > 0 else -14)
+        far = not left and not falls  # under the flat end of a ROC curve there is room only at the right
+        axes.annotate(
+            _named(at["threshold"], where),
+            (across, up),
+            (0.99, up - 0.15 + away[1] / 200) if far else away,
+            textcoords="data" if far else "offset points",
+            ha="left" if left else "right",
+            color=INK,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8} if far else None,
+        )
+        marked.append((across, up))
+
+
+def _roc(target: str, found: dict[str, Any]) -> Figure:
+    no, yes = WORDS[target]
+    figure, axes = canvas()
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    curve = found["curves"]["roc"]
+    _curve(axes, {name: [0, *values] for name, values in curve.items()})
+    _operating_points(axes, found, "specificity", "sensitivity", falls=False)
+    axes.set_title(f"ROC-AUC {interval(found['roc_auc'], 3)}")
+    _square(axes, f"called {yes} though {no} (1 - specificity)", f"{yes} caught (sensitivity)")
+    return figure
+
+
+def _precision_recall(target: str, found: dict[str, Any]) -> Figure:
+    _, yes = WORDS[target]
+    figure, axes = canvas()
+    share = found["n_positive"] / found["n"]
+    axes.axhline(share, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.text(0.01, share + 0.015, f"chance: {share:.0%}", color=MUTED)
+    _curve(axes, found["curves"]["pr"])
+    _operating_points(axes, found, "sensitivity", "precision", falls=True)
+    axes.set_title(f"PR-AUC {interval(found['pr_auc'], 3)}")
+    _square(axes, f"{yes} caught (recall, sensitivity)", f"{yes} among those called so (precision)")
+    return figure
+
+
+def _calibration(target: str, found: dict[str, Any]) -> Figure:
+    _, yes = WORDS[target]
+    figure = Figure(figsize=(4.5, 4.1), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    bins = found["curves"]["calibration"]
+    shown = [b for b in bins if b["n"] >= FEW and b["low"] is not None]
+    x, y = [b["predicted"] for b in shown], [b["observed"] for b in shown]
+    axes.vlines(x, [b["low"] for b in shown], [b["high"] for b in shown], color=BLUE, linewidth=1.3)
+    axes.plot(x, y, "o", color=BLUE, markersize=5.5, clip_on=False)
+    axes.set_title(f"Calibration error {interval(found['calibration_error'], 3)}")
+    _square(axes, "", f"observed share of {yes}")
+    counts.bar([b["predicted"] for b in bins], [b["n"] for b in bins], width=0.03, color=BLUE, alpha=0.55)
+    for where in ("at_threshold", "at_half"):
+        at = found[where]["threshold"]
+        for panel in (axes, counts):
+            panel.axvline(at, color=ORANGE, linewidth=1.1, linestyle="-" if where == "at_threshold" else ":")
+        high = at < 0.4  # the bins lie along the diagonal
+        axes.text(
+            at + (-0.012 if at > 0.1 else 0.012),
+            0.98 if high else 0.02,
+            _named(at, where),
+            rotation=90,
+            ha="right" if at > 0.1 else "left",
+            va="top" if high else "bottom",
+            fontsize=9,
+        )
+    counts.set(xlabel=f"predicted probability of {yes}", ylabel="images")
+    counts.grid(axis="x", visible=False)
+    return figure
+
+
+def _confusion(target: str, found: dict[str, Any]) -> Figure:
+    words = WORDS[target]
+    figure = Figure(figsize=(4.5, 4.1), layout="constrained")
+    for axes, where in zip(figure.subplots(2, 1), ("at_threshold", "at_half"), strict=True):
+        at = found[where]
+        cells = at["confusion"]
+        table = np.array([[cells["tn"], cells["fp"]], [cells["fn"], cells["tp"]]])
+        rows = table.sum(axis=1, keepdims=True)
+        for i, j in np.ndindex(2, 2):
+            colour = BLUE if i == j else ORANGE
+            share = table[i, j] / rows[i, 0] if rows[i, 0] else 0.0
+            axes.fill([j, j + 1, j + 1, j], [i, i, i + 1, i + 1], color=colour, alpha=0.08 + 0.42 * share)
+            told = f"{table[i, j]:,}" + (f"  ({share:.0%})" if rows[i, 0] else "")
+            axes.text(j + 0.5, i + 0.5, told, ha="center", va="center", fontsize=11)
+        axes.set_title(f"At the {_named(at['threshold'], where)}")
+        axes.set(xlim=(0, 2), ylim=(2, 0))
+        axes.set_xticks([0.5, 1.5], [f"called {word}" for word in words])
+        axes.set_yticks([0.5, 1.5], [f"is {word}" for word in words])
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+def _named(threshold: float, where: str) -> str:
+    return f"clinical threshold {threshold:.2f}" if where == "at_threshold" else f"threshold {threshold:.1f}"
+
+
+def interval(figure: dict[str, Any] | None, digits: int) -> str:
+    """A figure of `metrics.json` as text: `0.861 (0.835 to 0.885)`."""
+    if figure is None or figure["value"] is None:
+        return "not defined"
+    if figure["low"] is None:
+        return f"{figure['value']:.{digits}f} (no interval)"
+    return f"{figure['value']:.{digits}f} ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"

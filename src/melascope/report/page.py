@@ -1,0 +1,91 @@
+"""`report.html`: what `metrics.json` says, in the order in which a dermatologist asks."""
+
+from pathlib import Path
+from typing import Any
+
+from melascope import files
+from melascope.evaluate.evaluation import METRICS, NOT_RECORDED, PAGE, PREDICTIONS
+from melascope.evaluate.measured import WORDS
+from melascope.progress import Progress, silent
+from melascope.report import figures
+from melascope.report.html import render
+
+FIGURES = "figures"
+_MOST = 12  # words of a list, such as of diagnoses, that are named; the rest is summed up
+_DRAWN = {
+    "roc": "ROC curve",
+    "precision_recall": "Precision-recall curve",
+    "calibration": "Calibration",
+    "confusion": "Confusion matrices",
+}
+_PLURAL = {"malignant": ("benign lesions", "malignant lesions"), "melanoma": ("other lesions", "melanomas")}
+
+
+def write(metrics: dict[str, Any], folder: str | Path, tell: Progress = silent) -> Path:
+    """Draw the figures of an evaluation and write its page.
+
+    Args:
+        metrics: what `melascope.evaluate.evaluation.evaluate` returned or `metrics.json` holds.
+        folder: the report folder; gets `figures/*.png` and `report.html`.
+        tell: hears how far it is.
+
+    Returns:
+        The path of the page.
+    """
+    folder = Path(folder)
+    drawings: dict[str, list[dict[str, object]]] = {}
+    for i, (target, found) in enumerate(metrics["targets"].items()):
+        drawings[target] = []
+        for name in _DRAWN:
+            (folder / FIGURES / f"{target}_{name}.png").unlink(missing_ok=True)
+        if found["reason"]:
+            continue
+        for name, figure in figures.of_target(target, found).items():
+            with files.replacing(folder / FIGURES / f"{target}_{name}.png") as beside:
+                beside.write_bytes(figures.png(figure))
+            drawings[target].append(
+                {"name": name, "svg": figures.svg(figure, f"{_DRAWN[name]} for {target}")}
+            )
+        tell("drawing", i + 1, len(metrics["targets"]))
+    page = render(
+        "report.html",
+        m=metrics,
+        drawings=drawings,
+        words=WORDS,
+        plural=_PLURAL,
+        share=share,
+        hundred=hundred,
+        listed=listed,
+        names=[METRICS, PREDICTIONS, FIGURES],
+    )
+    files.write_text(folder / PAGE, page)
+    return folder / PAGE
+
+
+def share(figure: dict[str, Any] | None, digits: int = 1) -> str:
+    """A share as text: `90.8 %`."""
+    return "not defined" if figure is None or figure["value"] is None else _percent(figure["value"], digits)
+
+
+def _percent(part: float, digits: int) -> str:
+    return f"{100 * part:.{digits}f}\u00a0%"  # no line ends before the sign
+
+
+def hundred(figure: dict[str, Any]) -> str:
+    """A share in words: `about 91 (95 % interval 88 to 93)`."""
+    if figure["low"] is None:
+        return f"about {100 * figure['value']:.0f} (no interval: {figure['reason']})"
+    low, high = (f"{100 * figure[end]:.0f}" for end in ("low", "high"))
+    return f"about {100 * figure['value']:.0f} (95\u00a0% interval {low} to {high})"
+
+
+def listed(counts: dict[str, int]) -> str:
+    """Counts as text, the most frequent first: `nevus 983 (52 %), melanoma 280 (15 %)`."""
+    if set(counts) <= {NOT_RECORDED}:
+        return NOT_RECORDED
+    total = sum(counts.values())
+    told = list(counts.items())
+    if len(told) > _MOST + 1:
+        rest = told[_MOST:]
+        told = [*told[:_MOST], (f"{len(rest)} others", sum(n for _, n in rest))]
+    return ", ".join(f"{word} {n:,} ({_percent(n / total, 0)})" for word, n in told)

@@ -1,0 +1,285 @@
+"""Two exports of the ISIC Archive, drawn, with faults planted in them that an audit should find."""
+
+import csv
+import io
+import json
+import multiprocessing
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from melascope import files
+from melascope.progress import Progress, silent
+from melascope.synthetic.camera import Style
+from melascope.synthetic.drawing import CARCINOMA, KERATOSIS, MELANOMA, NEVUS, draw
+
+_LEVELS = {
+    NEVUS: ("Benign", "Benign melanocytic proliferations", "Nevus"),
+    KERATOSIS: ("Benign", "Benign epidermal proliferations", "Seborrheic keratosis"),
+    MELANOMA: ("Malignant", "Malignant melanocytic proliferations (Melanoma)", "Melanoma Invasive"),
+    CARCINOMA: (
+        "Malignant",
+        "Malignant adnexal epithelial proliferations - Follicular",
+        "Basal cell carcinoma",
+    ),
+}
+_UNSURE = ("Indeterminate", "Indeterminate epidermal proliferations", "Solar or actinic keratosis")
+_SHARES = {NEVUS: 0.46, KERATOSIS: 0.14, MELANOMA: 0.26, CARCINOMA: 0.14}
+_CLINICS = ("Synthetic clinic A", "Synthetic clinic B")
+_SITES = ("trunk", "head/neck", "upper extremity", "lower extremity")
+_EXACT_COPIES = 3
+_CHANGES = ("re-encoded", "re-scaled", "recoloured", "flipped", "turned")
+_FEWEST = 60
+
+
+@dataclass
+class Truth:
+    """What `write_archive` planted, by image id; also written as `truth.json`."""
+
+    sources: list[str] = field(default_factory=list)
+    """What to give to `melascope prepare`: a folder and a ZIP."""
+    diagnoses: dict[str, str] = field(default_factory=dict)
+    exact_duplicates: list[tuple[str, str]] = field(default_factory=list)
+    near_duplicates: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By what was done to the copy."""
+    lesions: dict[str, list[str]] = field(default_factory=dict)
+    """Images of each lesion that was photographed more than once."""
+    shortcut: str = "a pen mark in the corner of most malignant images of clinic A"
+    shortcut_source: str = f"ISIC Archive/{_CLINICS[0]}"
+    marked: list[str] = field(default_factory=list)
+    """Images with the pen mark."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """What was done to the file."""
+    not_dermoscopic: list[str] = field(default_factory=list)
+    altered: list[str] = field(default_factory=list)
+    synthetic: list[str] = field(default_factory=list)
+    """Rows that say so. The others do not, or there would be nothing to learn from."""
+    indeterminate: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """One photograph to be taken, and its row."""
+
+    image_id: str
+    clinic: int
+    lesion: int
+    seed: int
+    diagnosis: str
+    style: Style
+    age: int
+    sex: str
+    site: str
+
+
+@dataclass
+class _Export:
+    """What one clinic hands out."""
+
+    jpegs: dict[str, bytes] = field(default_factory=dict)
+    rows: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+def write_archive(folder: str | Path, images: int = 600, seed: int = 0, tell: Progress = silent) -> Truth:
+    """Write the exports of two clinics, as the ISIC Archive hands them out, with faults planted in them.
+
+    `clinic_a/` is a folder, `clinic_b.zip` a ZIP; each has images, `metadata.csv`, `attribution.txt` and
+    `licenses/`. `truth/` has `truth.json` and the masks of the lesions.
+
+    The faults: exact and near copies under other ids, lesions in several images, a pen mark beside most
+    malignant lesions of clinic A (the shortcut), damaged files, images that are no dermoscopy, altered or
+    synthetic, and one whose diagnosis is indeterminate.
+
+    Args:
+        folder: where to write.
+        images: photographs before copies are added; at least 60.
+        seed: same seed, same bytes.
+        tell: progress.
+
+    Raises:
+        ValueError: for fewer images.
+    """
+    if images < _FEWEST:
+        raise ValueError(f"{images} images are too few for the faults to fit in; ask for {_FEWEST}")
+    folder, rng = Path(folder), np.random.default_rng(seed)
+    truth = Truth()
+    shots = _plan(images, seed, rng, truth)
+    exports = (_Export(), _Export())
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+    with ProcessPoolExecutor(mp_context=context) as pool:
+        for i, (shot, (jpeg, mask)) in enumerate(
+            zip(shots, pool.map(_take, shots, chunksize=8), strict=True)
+        ):
+            exports[shot.clinic].jpegs[shot.image_id] = jpeg
+            exports[shot.clinic].rows[shot.image_id] = _row(shot)
+            _write(folder / "truth" / "masks" / f"{shot.image_id}_segmentation.png", mask)
+            tell("drawing images", i + 1, len(shots))
+    _plant_copies(shots, exports, rng, truth)
+    _plant_faults(shots, exports[0], truth)
+    for name, data in _members(exports[0]).items():
+        _write(folder / "clinic_a" / name, data)
+    with files.replacing(folder / "clinic_b.zip") as beside, zipfile.ZipFile(beside, "w") as archive:
+        for name, data in _members(exports[1]).items():
+            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data)
+    truth.sources = [str(folder / "clinic_a"), str(folder / "clinic_b.zip")]
+    files.write_text(folder / "truth" / "truth.json", json.dumps(asdict(truth), indent=1) + "\n")
+    return truth
+
+
+def _plan(images: int, seed: int, rng: np.random.Generator, truth: Truth) -> list[_Shot]:
+    """Decide what is photographed, and how: each lesion once or several times, in one clinic."""
+    shots: list[_Shot] = []
+    lesion = 0
+    while len(shots) < images:
+        lesion += 1
+        clinic = int(rng.random() < 0.4)
+        diagnosis = str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
+        malignant = diagnosis in (MELANOMA, CARCINOMA)
+        ink = bool(clinic == 0 and rng.random() < (0.8 if malignant else 0.04))
+        age = int(np.clip(rng.normal(63 if malignant else 48, 15) // 5 * 5, 10, 85))
+        sex, site = str(rng.choice(["female", "male"])), str(rng.choice(_SITES))
+        times = min(int(rng.choice([1, 2, 3], p=[0.82, 0.13, 0.05])), images - len(shots))
+        for _ in range(times):
+            name, style = f"ISIC_99{len(shots):05d}", _style(rng, clinic, ink)
+            shots.append(_Shot(name, clinic, lesion, seed * 10**6 + lesion, diagnosis, style, age, sex, site))
+            truth.diagnoses[name] = diagnosis
+        taken = [shot.image_id for shot in shots[-times:]]
+        if times > 1:
+            truth.lesions[_lesion_id(lesion)] = taken
+        if ink:
+            truth.marked += taken
+    return shots
+
+
+def _style(rng: np.random.Generator, clinic: int, ink: bool) -> Style:
+    """Clinics differ in framing, colour and how often the dermatoscope's rim is in the picture."""
+    tint = (1.0, 0.98, 0.97) if clinic == 0 else (0.94, 0.95, 1.06)
+    gains = np.array(tint) * np.exp(rng.normal(0, 0.03, 3))
+    return Style(
+        width=256 if clinic == 0 else 224,
+        height=192 if clinic == 0 else 224,
+        hair=int(rng.integers(2, 14)) if rng.random() < 0.35 else 0,
+        ruler=bool(rng.random() < 0.12),
+        bubbles=int(rng.integers(1, 8)) if rng.random() < 0.3 else 0,
+        dark_corners=bool(rng.random() < (0.08 if clinic == 0 else 0.3)),
+        ink=ink,
+        tint=(float(gains[0]), float(gains[1]), float(gains[2])),
+        turn=float(rng.uniform(0, 2 * np.pi)),
+        zoom=float(np.exp(rng.normal(0, 0.1))),
+    )
+
+
+def _take(shot: _Shot) -> tuple[bytes, bytes]:
+    """The JPEG of a shot and the PNG of its mask."""
+    drawing = draw(shot.seed, shot.diagnosis, shot.style)
+    return _jpeg(Image.fromarray(drawing.pixels), 92), _bytes(Image.fromarray(drawing.mask), "PNG")
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    return _bytes(image, "JPEG", quality=quality)
+
+
+def _bytes(image: Image.Image, kind: str, **options: int) -> bytes:
+    held = io.BytesIO()
+    image.save(held, kind, **options)
+    return held.getvalue()
+
+
+def _lesion_id(lesion: int) -> str:
+    return f"IL_99{lesion:05d}"
+
+
+def _row(shot: _Shot) -> dict[str, object]:
+    levels = _LEVELS[shot.diagnosis]
+    return {
+        "isic_id": shot.image_id,
+        "attribution": _CLINICS[shot.clinic],
+        "copyright_license": "CC-0",
+        "age_approx": shot.age,
+        "anatom_site_general": shot.site,
+        "diagnosis_1": levels[0],
+        "diagnosis_2": levels[1],
+        "diagnosis_3": levels[2],
+        "diagnosis_confirm_type": "histopathology",
+        "image_manipulation": "instrument only",
+        "image_type": "dermoscopic",
+        "lesion_id": _lesion_id(shot.lesion),
+        "melanocytic": shot.diagnosis in (NEVUS, MELANOMA) or "",
+        "sex": shot.sex,
+    }
+
+
+def _plant_copies(
+    shots: list[_Shot], exports: tuple[_Export, _Export], rng: np.random.Generator, truth: Truth
+) -> None:
+    """Copies in the other clinic, under ids and lesions of their own: only pixels give them away."""
+    chosen = rng.choice(len(shots), size=_EXACT_COPIES + len(_CHANGES), replace=False)
+    for i, place in enumerate(chosen):
+        shot = shots[int(place)]
+        copy = replace(shot, image_id=f"ISIC_98{i:05d}", clinic=1 - shot.clinic, lesion=90_000 + i)
+        data = exports[shot.clinic].jpegs[shot.image_id]
+        pair = (shot.image_id, copy.image_id)
+        if i < _EXACT_COPIES:
+            truth.exact_duplicates.append(pair)
+        else:
+            change = _CHANGES[i - _EXACT_COPIES]
+            data = _jpeg(_changed(Image.open(io.BytesIO(data)), change), 75)
+            truth.near_duplicates[change] = pair
+        exports[copy.clinic].jpegs[copy.image_id] = data
+        exports[copy.clinic].rows[copy.image_id] = _row(copy)
+        truth.diagnoses[copy.image_id] = shot.diagnosis
+
+
+def _changed(image: Image.Image, change: str) -> Image.Image:
+    if change == "re-scaled":
+        return image.resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
+    if change == "recoloured":
+        return Image.fromarray(np.clip(np.asarray(image) * [0.88, 1.0, 1.12] + 6, 0, 255).astype(np.uint8))
+    if change == "flipped":
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if change == "turned":
+        return image.transpose(Image.Transpose.ROTATE_90)
+    return image
+
+
+def _plant_faults(shots: list[_Shot], export: _Export, truth: Truth) -> None:
+    """What an export should not hold, at images that have no copy and no second photograph."""
+    taken = {name for pair in (*truth.exact_duplicates, *truth.near_duplicates.values()) for name in pair}
+    taken |= {name for names in truth.lesions.values() for name in names}
+    free = (shot.image_id for shot in shots if shot.clinic == 0 and shot.image_id not in taken)
+    half, empty, text, clinical, altered, synthetic, unsure = (next(free) for _ in range(7))
+    export.jpegs[half] = export.jpegs[half][: len(export.jpegs[half]) // 2]
+    export.jpegs[empty] = b""
+    export.jpegs[text] = b"This is not an image.\n"
+    export.rows[clinical]["image_type"] = "clinical: close-up"
+    export.rows[altered]["image_manipulation"] = "altered"
+    export.rows[synthetic]["image_manipulation"] = "synthetic"
+    export.rows[unsure] |= dict(zip(("diagnosis_1", "diagnosis_2", "diagnosis_3"), _UNSURE, strict=True))
+    truth.damaged = {half: "half a JPEG", empty: "zero bytes", text: "a text file"}
+    truth.not_dermoscopic, truth.altered, truth.synthetic = [clinical], [altered], [synthetic]
+    truth.indeterminate = [unsure]
+    truth.diagnoses[unsure] = "actinic keratosis"
+
+
+def _members(export: _Export) -> dict[str, bytes]:
+    """Files of an export, by name."""
+    rows = [export.rows[name] for name in sorted(export.rows)]
+    table = io.StringIO()
+    writer = csv.DictWriter(table, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return {
+        **{f"{name}.jpg": export.jpegs[name] for name in sorted(export.jpegs)},
+        "metadata.csv": table.getvalue().encode(),
+        "attribution.txt": f"{rows[0]['attribution']}\n".encode(),
+        "licenses/CC-0.txt": b"CC0 1.0 Universal: no rights reserved.\n",
+    }
+
+
+def _write(path: Path, data: bytes) -> None:
+    with files.replacing(path) as beside:
+        beside.write_bytes(data)

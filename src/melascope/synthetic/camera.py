@@ -1,0 +1,190 @@
+"""How a lesion is photographed: framing, and what lies on the skin and in the lens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from melascope.images import Pixels
+
+Field = NDArray[np.floating]
+Points = NDArray[np.float64]
+
+_FINE = 3  # thin lines are drawn large and shrunk, or they would be jagged
+
+
+@dataclass(frozen=True)
+class Style:
+    """What changes between photographs of the same lesion, or between clinics."""
+
+    width: int = 256
+    height: int = 192
+    hair: int = 0
+    """Number of hairs."""
+    ruler: bool = False
+    bubbles: int = 0
+    dark_corners: bool = False
+    ink: bool = False
+    """Pen marks in the upper left corner."""
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Gain of each channel."""
+    turn: float = 0.0
+    """Rotation of the camera in radians."""
+    zoom: float = 1.0
+
+
+def axes(style: Style) -> tuple[Field, Field]:
+    """Coordinates of each pixel in the lesion's frame; the shorter side runs from -1 to 1 at zoom 1."""
+    half = min(style.width, style.height) / 2
+    y, x = np.mgrid[: style.height, : style.width].astype(np.float32)
+    x, y = (x - (style.width - 1) / 2) / half, (y - (style.height - 1) / 2) / half
+    c, s = np.cos(style.turn), np.sin(style.turn)
+    return ((c * x - s * y) / style.zoom).astype(np.float32), ((s * x + c * y) / style.zoom).astype(
+        np.float32
+    )
+
+
+def trace(
+    courses: Sequence[tuple[Points, float]], style: Style, width: float, place: Callable[[Points], Points]
+) -> Field:
+    """Draw curves given in some frame that `place` brings into the lesion's frame.
+
+    Args:
+        courses: points, shape (n, 2), and a width relative to `width`.
+        style: of the photograph.
+        width: in units of half the shorter side.
+        place: from the curves' frame to that of `axes`.
+
+    Returns:
+        Cover of each pixel, 0 to 1, shape (height, width).
+    """
+    half = min(style.width, style.height) / 2
+    layer = Image.new("L", (style.width * _FINE, style.height * _FINE))
+    pen = ImageDraw.Draw(layer)
+    c, s = np.cos(style.turn), np.sin(style.turn)
+    for points, relative in courses:
+        at = place(points) * style.zoom * half @ np.array([[c, -s], [s, c]]) + (
+            style.width / 2,
+            style.height / 2,
+        )
+        thick = max(1, round(width * relative * style.zoom * half * _FINE))
+        pen.line([(float(a), float(b)) for a, b in at * _FINE], fill=255, width=thick, joint="curve")
+    small = layer.resize((style.width, style.height), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32) / 255
+
+
+def photograph(picture: Field, style: Style, rng: np.random.Generator) -> Pixels:
+    """Light the skin, lay hair, gel and ink on it, and expose.
+
+    Args:
+        picture: what the skin reflects, shape (height, width, 3), 0 to 255.
+        style: of the photograph.
+        rng: of the photograph.
+    """
+    y, x = np.mgrid[-1 : 1 : style.height * 1j, -1 : 1 : style.width * 1j].astype(np.float32)
+    way = rng.uniform(0, 2 * np.pi)
+    light = (
+        1
+        + rng.uniform(0, 0.1) * (np.cos(way) * x + np.sin(way) * y)
+        - rng.uniform(0.03, 0.2) * (x**2 + y**2) / 2
+    )
+    lit = picture * light[..., None] * np.array(style.tint, np.float32)
+    image = Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+    if style.ink:
+        image = _ink(image, rng)
+    if style.hair:
+        image = _hair(image, style.hair, rng)
+    if style.ruler:
+        image = _ruler(image, rng)
+    if style.bubbles:
+        image = _bubbles(image, style.bubbles, rng)
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.7)))
+    values = np.asarray(image, np.float32)
+    if style.dark_corners:
+        far = np.hypot(x * style.width - rng.normal(0, 4), y * style.height - rng.normal(0, 4)) / style.width
+        edge = rng.uniform(1.0, 1.1)
+        values = (
+            values * (1 / (1 + np.exp(np.clip((far - edge) / rng.uniform(0.008, 0.03), -30, 30))))[..., None]
+        )
+        values += 6
+    grain = rng.normal(0, 2.2, (style.height, style.width, 1)) + rng.normal(
+        0, 1.2, (style.height, style.width, 3)
+    )
+    return np.clip(values + grain, 0, 255).astype(np.uint8)
+
+
+def _layer(image: Image.Image) -> tuple[Image.Image, ImageDraw.ImageDraw, float]:
+    layer = Image.new("L", (image.width * _FINE, image.height * _FINE))
+    return layer, ImageDraw.Draw(layer), min(layer.size) / 100
+
+
+def _lay(image: Image.Image, layer: Image.Image, colour: tuple[int, int, int], opacity: float) -> Image.Image:
+    cover = layer.resize(image.size, Image.Resampling.BOX).point(lambda value: value * opacity)
+    return Image.composite(Image.new("RGB", image.size, colour), image, cover)
+
+
+def _hair(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
+    """Long, slightly curved, lying roughly one way."""
+    layer, pen, unit = _layer(image)
+    growth = rng.uniform(0, 2 * np.pi)
+    thin = rng.uniform(0.5, 0.9)
+    for _ in range(number):
+        place = rng.uniform(-0.1, 1.1, 2) * layer.size
+        way, bend = growth + rng.normal(0, 0.5), rng.normal(0, 0.035)
+        for i in range(steps := int(rng.integers(14, 40))):
+            after = place + 3 * unit * np.array([np.cos(way), np.sin(way)])
+            taper = 1 - 0.6 * i / steps
+            pen.line([*place, *after], fill=255, width=max(1, round(unit * thin * taper)))
+            place, way = after, way + bend
+    dark = int(rng.integers(18, 75))
+    shadow = ImageChops.offset(layer, _FINE, _FINE)
+    image = _lay(image, shadow.filter(ImageFilter.GaussianBlur(_FINE)), (70, 40, 30), 0.35)
+    return _lay(image, layer, (dark, int(dark * 0.62), int(dark * 0.5)), 0.9)
+
+
+def _ruler(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Scale marks of the dermatoscope's glass along the lower edge."""
+    layer, pen, unit = _layer(image)
+    y, left = layer.height - rng.uniform(2, 6) * unit, rng.uniform(2, 20) * unit
+    for i in range(31):
+        long = 7 if i % 10 == 0 else 5.5 if i % 5 == 0 else 3.5
+        x = left + 3.4 * i * unit
+        pen.line([(x, y), (x, y - long * unit)], fill=255, width=round(unit * 0.6))
+    pen.line([(left, y), (left + 102 * unit, y)], fill=255, width=round(unit * 0.6))
+    return _lay(image, layer, (28, 26, 30), 0.85)
+
+
+def _bubbles(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
+    """Air in the gel: a bright rim, a glint towards the lamp, a shadow on the other side."""
+    rim, rim_pen, unit = _layer(image)
+    glint, glint_pen, _ = _layer(image)
+    shade, shade_pen, _ = _layer(image)
+    for _ in range(number):
+        x, y = rng.uniform(0, 1, 2) * rim.size
+        r = rng.lognormal(0.7, 0.5) * unit
+        box = (x - r, y - r, x + r, y + r)
+        shade_pen.ellipse(
+            (box[0] + r * 0.15, box[1] + r * 0.15, box[2] + r * 0.15, box[3] + r * 0.15), fill=90
+        )
+        rim_pen.ellipse(box, outline=150, fill=24, width=max(1, round(r * 0.14)))
+        glint_pen.ellipse((x - r * 0.6, y - r * 0.65, x - r * 0.1, y - r * 0.15), fill=255)
+    image = _lay(image, shade, (90, 60, 50), 0.5)
+    return _lay(_lay(image, rim, (255, 250, 245), 0.8), glint, (255, 255, 255), 0.9)
+
+
+def _ink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Strokes of a surgical pen across the upper left corner, uneven as on skin."""
+    layer, pen, unit = _layer(image)
+    for i in range(3):
+        reach = (34 - 9 * i) * unit
+        jitter = rng.normal(0, 1.5 * unit, 4)
+        start, end = (
+            (-4 * unit + jitter[0], reach + jitter[1]),
+            (reach * 1.2 + jitter[2], -4 * unit + jitter[3]),
+        )
+        pen.line([start, end], fill=int(rng.integers(190, 255)), width=round(rng.uniform(3.0, 4.5) * unit))
+    uneven = Image.fromarray(rng.integers(110, 256, (image.height // 3, image.width // 3)).astype(np.uint8))
+    layer = ImageChops.multiply(layer, uneven.resize(layer.size, Image.Resampling.BICUBIC))
+    return _lay(image, layer.filter(ImageFilter.GaussianBlur(unit * 0.5)), (64, 40, 132), 0.85)

@@ -1,0 +1,62 @@
+"""Made-up predictions: what an evaluation starts from, without a model or an image."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope.learn.card import Card
+
+DATA_HASH = "ab" * 32
+
+
+def card(**changes: Any) -> Card:
+    """A model's card."""
+    values: dict[str, Any] = {
+        "name": "first",
+        "architecture": "MobileNetV2",
+        "weights": "imagenet",
+        "parameters": 2_260_546,
+        "input_size": 224,
+        "temperature": {"malignant": 1.3, "melanoma": 1.2},
+        "threshold": {"malignant": 0.2, "melanoma": 0.1},
+        "sensitivity": 0.95,
+        "keras_sha256": "1f3a9c0b2d4e" + "0" * 52,
+        "data": {"hash": DATA_HASH},
+    }
+    return Card(**{**values, **changes})
+
+
+def predictions(images: int = 400, groups: int = 300, seed: int = 0) -> pd.DataFrame:
+    """Predictions of a fair model on four sources, one of which is tiny; all could be read."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(groups, size=images)
+    malignant = (rng.random(groups) < 0.3)[group]
+    melanoma = malignant & (rng.random(groups) < 0.5)[group]
+    names = np.array(["SET/first", "SET/second", "SET/tiny", "OTHER"])
+    source = names[rng.choice(4, p=[0.4, 0.25, 0.03, 0.32], size=groups)][group]
+    shared = rng.normal(0, 0.8, groups)[group]
+
+    def probability(truth: Any) -> Any:
+        return 1 / (1 + np.exp(1.7 - 1.9 * truth - shared - rng.normal(0, 1, images)))
+
+    return pd.DataFrame(
+        {
+            "image_id": [f"ISIC_{i:07d}" for i in range(images)],
+            "path": [f"/data/{i}.jpg" for i in range(images)],
+            "source": source,
+            "group": [f"g{i}" for i in group],
+            "split": "test",
+            "diagnosis": np.where(melanoma, "melanoma", np.where(malignant, "basal cell carcinoma", "nevus")),
+            "malignant": pd.array(malignant, dtype="boolean"),
+            "melanoma": pd.array(melanoma, dtype="boolean"),
+            "p_malignant": probability(malignant),
+            "p_melanoma": probability(melanoma),
+            "status": "ok",
+            "reason": pd.array([None] * images, dtype="string"),
+            "age_approx": rng.choice([35.0, 50, 65, np.nan], images),
+            "sex": rng.choice(np.array(["male", "female", None], dtype=object), images),
+            "site": "trunk",
+            "skin_type": None,
+        }
+    )

@@ -1,0 +1,298 @@
+"""What an evaluation tells, and what it refuses to tell."""
+
+import json
+import time
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as reference
+from typer import Typer
+from typer.testing import CliRunner
+
+from made_up import DATA_HASH, card, predictions
+from melascope import manifest
+from melascope.cli.evaluate import evaluate as verb
+from melascope.errors import DataError
+from melascope.evaluate import evaluation
+from melascope.evaluate.caveats import Origin
+from melascope.evaluate.evaluation import assess, evaluate, read
+from melascope.infer.answer import Answer
+from melascope.learn.card import Card
+
+TEST = Origin("data", DATA_HASH, "test")
+
+
+def _figures(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "value" in node:
+            yield node
+        for child in node.values():
+            yield from _figures(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _figures(child)
+
+
+def test_figures_equal_scikit_learn_and_carry_interval_and_n() -> None:
+    table = predictions()
+    found = assess(table, card(), TEST, resamples=200)["targets"]["malignant"]
+    truth, probability = table["malignant"].astype(bool), table["p_malignant"]
+    assert found["roc_auc"]["value"] == pytest.approx(reference.roc_auc_score(truth, probability))
+    assert found["pr_auc"]["value"] == pytest.approx(reference.average_precision_score(truth, probability))
+    for where, threshold in (("at_threshold", 0.2), ("at_half", 0.5)):
+        report = reference.classification_report(
+            truth, probability >= threshold, output_dict=True, target_names=["benign", "malignant"]
+        )
+        rows = {row["class"]: row for row in found[where]["report"]}
+        for ours, theirs in (
+            ("benign", "benign"),
+            ("malignant", "malignant"),
+            ("macro mean", "macro avg"),
+            ("weighted mean", "weighted avg"),
+        ):
+            assert rows[ours]["support"] == report[theirs]["support"]
+            for ours_name, theirs_name in (
+                ("precision", "precision"),
+                ("recall", "recall"),
+                ("f1", "f1-score"),
+            ):
+                assert rows[ours][ours_name]["value"] == pytest.approx(report[theirs][theirs_name])
+        assert found[where]["sensitivity"]["n"] == truth.sum()
+        assert found[where]["specificity"]["n"] == (~truth).sum()
+    figures = list(_figures(found))
+    assert len(figures) > 50
+    for figure in figures:
+        assert figure["n"] >= 0
+        assert (figure["low"] is None) == ("reason" in figure)
+        if figure["low"] is not None:
+            assert figure["low"] <= figure["value"] <= figure["high"]
+
+
+def test_same_seed_same_figures() -> None:
+    table = predictions(150, 100)
+    first, again = (assess(table, card(), TEST, 100, seed=5)["targets"] for _ in range(2))
+    assert first == again
+    assert assess(table, card(), TEST, 100, seed=6)["targets"] != first
+
+
+def test_melanomas_caught_are_those_called_malignant() -> None:
+    table = predictions()
+    found = assess(table, card(), TEST, 50)["targets"]["malignant"]["melanomas_caught"]
+    melanomas = table[table["melanoma"].astype(bool)]
+    assert found["n"] == len(melanomas)
+    assert found["value"] == pytest.approx((melanomas["p_malignant"] >= 0.2).mean())
+
+
+def test_refused_images_count_and_are_left_out_once_more() -> None:
+    table = predictions()
+    everything = assess(table, card(), TEST, 50)["targets"]["malignant"]
+    assert everything["without_refused"] is None
+    table.loc[:40, ["status", "reason"]] = ["refused", "blurred"]
+    found = assess(table, card(), TEST, 50)
+    malignant = found["targets"]["malignant"]
+    assert found["images"]["refused"] == 41
+    assert malignant["roc_auc"] == everything["roc_auc"]
+    kept = table[table["status"] == "ok"]
+    without = malignant["without_refused"]
+    assert without["n"] == len(kept)
+    assert without["roc_auc"]["value"] == pytest.approx(
+        reference.roc_auc_score(kept["malignant"].astype(bool), kept["p_malignant"])
+    )
+
+
+def test_sources_are_told_apart_and_small_ones_marked() -> None:
+    rows = assess(predictions(), card(), TEST, 50)["targets"]["malignant"]["sources"]
+    assert [row["source"] for row in rows] == ["OTHER", "SET", "SET/first", "SET/second", "SET/tiny"]
+    assert [row["too_small"] for row in rows] == [False, False, False, False, True]
+    whole, *parts = rows[1:]
+    assert whole["whole"]
+    assert whole["n"] == sum(row["n"] for row in parts)
+
+
+def test_unknown_targets_are_left_out_and_counted() -> None:
+    table = predictions()
+    table.loc[:99, "malignant"] = pd.NA
+    found = assess(table, card(), TEST, 50)["targets"]
+    assert (found["malignant"]["n"], found["malignant"]["n_unknown"]) == (300, 100)
+    assert found["melanoma"]["n"] == 400
+
+
+@pytest.mark.parametrize("only", [True, False])
+def test_one_class_gives_reasons_and_not_numbers(only: bool) -> None:
+    table = predictions(80, 60)
+    table[["malignant", "melanoma"]] = only
+    found = assess(table, card(), TEST, 50)
+    malignant = found["targets"]["malignant"]
+    missing = "benign" if only else "malignant"
+    assert malignant["roc_auc"]["value"] is None
+    assert malignant["roc_auc"]["reason"] == f"no image is {missing}"
+    undefined = malignant["at_threshold"]["specificity" if only else "sensitivity"]
+    assert (undefined["value"], undefined["n"]) == (None, 0)
+    assert any("most figures of it are undefined" in warning for warning in found["warnings"])
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_perfect_share_is_no_certainty() -> None:
+    table = predictions(60, 40)
+    table["p_malignant"] = np.where(table["malignant"].astype(bool), 0.9, 0.01)
+    found = assess(table, card(), TEST, 100)["targets"]["malignant"]
+    sensitivity = found["at_threshold"]["sensitivity"]
+    groups = table.loc[table["malignant"].astype(bool), "group"].nunique()
+    assert sensitivity["low"] == pytest.approx(0.025 ** (1 / groups))
+    assert found["roc_auc"]["low"] is None
+    assert "too few" in found["roc_auc"]["reason"]
+
+
+def test_a_target_that_was_not_learned_has_no_figures() -> None:
+    table = predictions(80, 60)
+    table["p_melanoma"] = np.nan
+    model = card(threshold={"malignant": 0.2}, temperature={"malignant": 1.0})
+    found = assess(table, model, TEST, 50)["targets"]["melanoma"]
+    assert found["reason"] == "the model did not learn melanoma"
+    assert "roc_auc" not in found
+
+
+@pytest.mark.parametrize(
+    ("origin", "model", "words"),
+    [
+        (TEST, card(), None),
+        (Origin("data", DATA_HASH, "test", allow_leaks=True), card(), "No figure here supports a claim"),
+        (Origin("data", DATA_HASH, "validation"), card(), "chosen on these images"),
+        (Origin("data", DATA_HASH, "train"), card(), "learned from"),
+        (Origin("data", DATA_HASH, "all"), card(), "far too hopeful"),
+        (Origin("data", "cd" * 32, "all"), card(), "External test"),
+        (TEST, card(data={}), "not known whether it has seen"),
+        (TEST, card(data={"hash": DATA_HASH, "allow_leaks": True}), "may be too hopeful"),
+    ],
+)
+def test_what_spoils_a_test_is_said_first(origin: Origin, model: Card, words: str | None) -> None:
+    warnings = assess(predictions(60, 50), model, origin, 20)["warnings"]
+    if words is None:
+        assert warnings == []
+    else:
+        assert len(warnings) == 1
+        assert words in warnings[0]
+
+
+def test_intervals_of_2000_images_take_less_than_10_seconds() -> None:
+    table = predictions(2000, 1500)
+    started = time.perf_counter()
+    assess(table, card(), TEST)
+    assert time.perf_counter() - started < 10
+
+
+@pytest.mark.slow
+def test_memory_stays_bounded_for_100000_images() -> None:
+    table = predictions(100_000, 80_000)
+    tracemalloc.start()
+    assess(table, card(), TEST, resamples=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * 2**30
+
+
+class _Fake:
+    """Answers as a predictor does, from made-up predictions; one image is broken, one refused."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.card = card(data={})
+        self._table = table.set_index("image_id")
+
+    def predict(self, locators: Iterable[str]) -> Iterator[Answer]:
+        for i, path in enumerate(locators):
+            row = self._table.loc[Path(path).stem]
+            status = {0: "error", 1: "refused"}.get(i, "ok")
+            told = status != "error"
+            yield Answer(
+                path=path,
+                status=status,
+                label=None,
+                confidence=None,
+                malignant=row["p_malignant"] if told else None,
+                melanoma=row["p_melanoma"] if told else None,
+                threshold=0.2,
+                weak=None,
+                reason=None if status == "ok" else "half a JPEG",
+                model="fake",
+            )
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """A data set folder `data` here, and every model a fake one."""
+    monkeypatch.chdir(tmp_path)
+    table = predictions(300, 250)
+    rows = table.reindex(columns=list(manifest.COLUMNS)).assign(
+        path=[str(tmp_path / f"{name}.jpg") for name in table["image_id"]], excluded=""
+    )
+    rows.loc[280:, "split"] = "train"
+    rows.loc[280:, "group"] = [f"t{i}" for i in range(20)]
+    rows.loc[5, ["excluded", "split"]] = ["altered", None]
+    manifest.write(rows, tmp_path / "data")
+    monkeypatch.setattr(evaluation.Predictor, "load", lambda _: _Fake(table))
+    return table
+
+
+def test_the_command_writes_the_report_folder_and_names_what_it_could_not_read(made: pd.DataFrame) -> None:
+    app = Typer()
+    app.command()(verb)
+    result = CliRunner().invoke(app, ["m", "data", "--out", "report", "--seed", "3"])
+    assert result.exit_code == 1  # one image could not be read
+    assert "ISIC_0000000.jpg: half a JPEG" in result.stderr
+    assert "ROC-AUC" in result.stdout
+    assert result.stdout.splitlines()[-1] == "report/report.html"
+    written = pd.read_parquet("report/predictions.parquet")
+    assert list(written.columns) == list(predictions(2, 2).columns)
+    assert len(written) == 279  # the test split, without the excluded image
+    assert written["status"].value_counts().to_dict() == {"ok": 277, "refused": 1, "error": 1}
+    assert np.isnan(written.loc[0, "p_malignant"])
+    assert written.loc[1, "p_malignant"] == made.loc[1, "p_malignant"]
+    metrics = json.loads(Path("report/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["images"]["unreadable"] == 1
+    assert metrics["targets"]["malignant"]["n"] == 278
+    assert metrics["command"] == "melascope evaluate m data --out report --split test --seed 3"
+    again, same = read("report")
+    pd.testing.assert_frame_equal(again, written)
+    assert same == metrics
+    assert same["model"]["path"] == str(Path("m").absolute())
+    assert Path("report/figures/malignant_roc.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("made")
+def test_evaluation_refuses_what_it_cannot_measure(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no usable image in the split validation"):
+        evaluate("m", Path("data"), Path("report"), "validation")
+    Path("file").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="a file; name a folder"):
+        evaluate("m", Path("data"), Path("file"))
+    unlabelled = manifest.read("data").assign(
+        malignant=pd.array([None] * 300, dtype="boolean"), melanoma=pd.array([None] * 300, dtype="boolean")
+    )
+    manifest.write(unlabelled, tmp_path / "unlabelled")
+    with pytest.raises(DataError, match="no image of the split test has a known label"):
+        evaluate("m", tmp_path / "unlabelled", Path("report"))
+    one = manifest.read("data").iloc[:1]
+    manifest.write(one, tmp_path / "one")
+    with pytest.raises(DataError, match="none of the 1 images could be read"):
+        evaluate("m", tmp_path / "one", Path("report"))
+    with pytest.raises(DataError, match="missing"):
+        evaluate("m", Path("missing"), Path("report"))
+    assert not Path("report").exists()
+
+
+def test_a_folder_that_is_no_report_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no report here"):
+        read(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "predictions.parquet").write_text("not a table", encoding="utf-8")
+    with pytest.raises(DataError, match="not a whole report"):
+        read(tmp_path)
+    predictions(2, 2).to_parquet(tmp_path / "predictions.parquet")
+    (tmp_path / "metrics.json").write_text('{"format": 99}', encoding="utf-8")
+    with pytest.raises(DataError, match="format 99"):
+        read(tmp_path)

@@ -1,0 +1,153 @@
+"""Bytes to pixels: every kind of image a camera or a person may hand in, and every way to break one."""
+
+import io
+import pickle
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from melascope import images
+from melascope.errors import ImageError
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def picture(height: int = 40, width: int = 60) -> np.ndarray:
+    """Left half red, right half blue, top rows white."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2, 0] = 255
+    pixels[:, width // 2 :, 2] = 255
+    pixels[:8] = 255
+    return pixels
+
+
+def near(pixels: np.ndarray, expected: np.ndarray, tolerance: int = 12) -> bool:
+    same = pixels.shape == expected.shape
+    # The encoder smears colour across the edges; the flat parts must agree.
+    return same and np.median(np.abs(pixels.astype(int) - expected.astype(int))) <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_lossless_formats_give_the_pixels_that_were_written(kind: str) -> None:
+    data = encode(Image.fromarray(picture()), kind)
+    assert np.array_equal(images.decode(data, "a"), picture())
+    assert images.format_of(data) == kind
+
+
+def test_jpeg_and_cmyk_jpeg_look_alike() -> None:
+    plain = images.decode(encode(Image.fromarray(picture()), "JPEG", quality=95), "a")
+    cmyk = images.decode(encode(Image.fromarray(picture()).convert("CMYK"), "JPEG", quality=95), "a")
+    assert near(plain, picture())
+    assert near(cmyk, picture())
+
+
+def test_grey_palette_and_one_bit_images_become_rgb() -> None:
+    grey = Image.fromarray(picture()).convert("L")
+    expected = np.repeat(np.asarray(grey)[:, :, None], 3, axis=2)
+    assert np.array_equal(images.decode(encode(grey, "PNG"), "a"), expected)
+    palette = Image.fromarray(picture()).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert near(images.decode(encode(palette, "PNG"), "a"), picture())
+    bilevel = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert("1")
+    assert images.decode(encode(bilevel, "PNG"), "a")[:, :, 1].tolist() == [[0, 255], [255, 0]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_their_high_byte(kind: str) -> None:
+    deep = np.array([[0, 0x1234], [0x8000, 0xFFFF]], np.uint16)
+    assert images.decode(encode(Image.fromarray(deep), kind), "a")[:, :, 0].tolist() == [
+        [0, 0x12],
+        [0x80, 255],
+    ]
+
+
+def test_transparent_is_shown_on_white() -> None:
+    clear = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
+    assert (images.decode(encode(clear, "PNG"), "a") == 255).all()
+
+
+def test_exif_orientation_is_honoured() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side: turn by 90 degrees clockwise to see it upright
+    data = encode(Image.fromarray(picture()), "JPEG", quality=95, exif=exif)
+    pixels = images.decode(data, "a")
+    assert pixels.shape == (60, 40, 3)
+    assert near(pixels, np.rot90(picture(), -1))
+
+
+def test_metadata_that_cannot_be_read_does_not_cost_the_image() -> None:
+    data = encode(Image.fromarray(picture()), "JPEG", quality=95, exif=b"Exif\0\0MM\0*\0\0\xff\xff rubbish")
+    assert near(images.decode(data, "a"), picture())
+
+
+def claimed(width: int, height: int) -> bytes:
+    """A small PNG that claims a huge size."""
+
+    def block(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = block(b"IHDR", header) + block(b"IDAT", zlib.compress(bytes(100))) + block(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+JPEG = encode(Image.fromarray(picture(200, 300)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "0 bytes"),
+        (JPEG[: len(JPEG) // 2], "damaged"),
+        (JPEG[:30], "image"),
+        (b"this is a text that someone named lesion.jpg", "not an image"),
+        (b"<!doctype html><title>404</title>", "not an image"),
+        (encode(Image.fromarray(picture()), "GIF"), "not an image"),
+        (claimed(30_000, 30_000), "pixels"),
+        (claimed(9_000, 9_000), "9000 x 9000 pixels"),
+        (claimed(100, 100), "damaged"),
+    ],
+)
+def test_what_is_not_a_whole_image_is_one_error_that_names_the_file(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason) as caught:
+        images.decode(data, "folder/lesion.jpg")
+    assert caught.value.name == "folder/lesion.jpg"
+    assert "\n" not in str(caught.value)
+    again = pickle.loads(pickle.dumps(caught.value))  # as a worker process hands it over  # noqa: S301
+    assert (again.name, again.reason) == (caught.value.name, caught.value.reason)
+
+
+@given(st.binary(max_size=200), st.integers(0, len(JPEG) - 1))
+def test_any_damage_is_an_image_or_an_image_error(noise: bytes, at: int) -> None:
+    try:
+        pixels = images.decode(JPEG[:at] + noise + JPEG[at + len(noise) :], "a")
+    except ImageError:
+        return
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 3
+
+
+def test_fit_takes_the_central_square() -> None:
+    pixels = np.zeros((100, 300, 3), np.uint8)
+    pixels[:, 100:200] = 200
+    fitted = images.fit(pixels, 50)
+    assert fitted.shape == (50, 50, 3)
+    assert (fitted[:, 1:-1] == 200).all()  # the edge is antialiased with what lies beyond
+    assert images.fit(fitted, 50) is fitted
+
+
+def test_decoding_for_a_size_is_faster_and_never_too_small(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.asarray(Image.fromarray(picture()).resize((1600, 1200)))).save(path)
+    reduced = images.decode(path.read_bytes(), "a", at_least=224)
+    assert 224 <= min(reduced.shape[:2]) < 1200
+    assert images.load(str(path), 224).shape == (224, 224, 3)
