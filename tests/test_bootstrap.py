@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from melascope.evaluate import bootstrap, calibration
+from melascope import bootstrap
+from melascope.evaluate import calibration
 from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample
 
 

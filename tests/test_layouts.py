@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from melascope.errors import DataError
+from melascope.prepare.layouts.table import read_table
 from melascope.prepare.records import Records, read_records
 
 JPEG_IDS = ("ISIC_0000001", "ISIC_0000002", "ISIC_0000003", "ISIC_0000004")
@@ -434,6 +437,19 @@ def test_a_name_that_no_table_can_hold_is_one_line(tmp_path: Path) -> None:
         pytest.skip("this file system takes UTF-8 names only")
     with pytest.raises(DataError, match="rename the file"):
         read_records([folder])
+
+
+@given(st.one_of(st.binary(max_size=80), st.text('ISC_01,;\t\n\r"aé\0', max_size=80).map(str.encode)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_a_table_or_one_error(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(data)
+    try:
+        table = read_table(str(path))
+    except DataError:
+        return
+    assert table.rows or table.broken
+    assert all(set(cells) == set(table.columns) for _, cells in table.rows)
 
 
 def test_broken_rows_are_counted_and_named(tmp_path: Path) -> None:

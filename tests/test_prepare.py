@@ -233,24 +233,31 @@ def test_unchanged_chunks_are_not_decoded_again(
     assert sorted((tmp_path / scanning.FOLDER).glob("*.npz")) == chunks
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    for i in range(1200):
-        draw(tmp_path / "many" / ("mel" if i % 3 == 0 else "nv") / f"{i}.jpg", i % 600)
+def test_a_killed_run_goes_on_where_it_was(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "data"
-    call = f"prepare([{str(tmp_path / 'many')!r}], {str(out)!r}, jobs=1)"
-    code = f"from melascope.prepare.pipeline import prepare; {call}"
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    slowly = (
+        "import time; from melascope.prepare import features, scan\n"
+        "from melascope.prepare.pipeline import prepare\n"
+        "scan.CHUNK = 20; describe = features.describe\n"
+        "features.describe = lambda pixels: time.sleep(0.02) or describe(pixels)\n"
+        f"prepare([{str(folder)!r}], {str(out)!r}, jobs=1)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", slowly], stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not list(out.glob(".scan/[!.]*.npz")) and time.monotonic() < until:
-        time.sleep(0.02)
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in out.glob(".scan/[!.]*.npz")}
-    assert 1 <= len(kept) < 3
+    assert 1 <= len(kept) < 4
     assert not (out / manifest.NAME).exists()
-    prepare([tmp_path / "many"], out, jobs=1)
+    monkeypatch.setattr(scanning, "CHUNK", 20)
+    prepare([folder], out, jobs=1)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    assert len(manifest.read(out)) == 1200
+    assert len(list((out / ".scan").glob("*.npz"))) == 4  # and no half-written one
+    assert len(manifest.read(out)) == 61
 
 
 # The command
@@ -279,6 +286,12 @@ def test_the_command_fails_in_one_line(folder: Path, tmp_path: Path, words: list
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_data_that_comes_without_a_test_split_has_a_page_too(folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "test")
+    done = run(folder, "--out", tmp_path / "data")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_out_that_is_a_file_is_one_line(folder: Path, tmp_path: Path) -> None:

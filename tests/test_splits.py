@@ -32,9 +32,9 @@ def pairs(*edges: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
-def group(rows: pd.DataFrame, hashes: list[str] | None = None, *edges: tuple[int, int]) -> list[str]:
-    pixel_hash = pd.Series(hashes if hashes is not None else [str(i) for i in range(len(rows))])
-    component = groups.components(groups.keys(rows, pixel_hash), *pairs(*edges))
+def group(rows: pd.DataFrame, hashes: list[str | None] | None = None, *edges: tuple[int, int]) -> list[str]:
+    rows = rows.assign(pixel_hash=hashes if hashes is not None else [str(i) for i in range(len(rows))])
+    component = groups.components(groups.keys(rows), *pairs(*edges))
     return groups.name_groups(component, rows["image_id"]).tolist()
 
 
@@ -53,7 +53,7 @@ def test_patient_lesion_id_pixels_and_copies_chain_into_one_group() -> None:
 
 def test_missing_values_tie_nothing() -> None:
     rows = frame(image_id=["a", "b", "c"])
-    assert group(rows, ["", "", ""]) == ["a", "b", "c"]
+    assert group(rows, [None, None, None]) == ["a", "b", "c"]
 
 
 def test_only_ids_that_the_archive_gave_out_tie_two_data_sets() -> None:

@@ -88,6 +88,8 @@ def _lines(summary: "Summary") -> Iterator[str]:
     for reason, count in reasons[reasons != ""].value_counts().items():
         yield f"{count:>9,} excluded: {reason}"
     yield f"{len(used):>9,} usable, in {used['group'].nunique():,} groups"
+    copies = audit["duplicates"]
+    yield f"{copies['exact'] + copies['near']:>9,} pairs of copies ({copies['exact']:,} exact, {copies['near']:,} near)"
     for read in audit["inputs"]["tables"]:
         for what in ("unreadable_rows", "rows_without_image"):
             if read[what]:
@@ -100,3 +102,7 @@ def _lines(summary: "Summary") -> Iterator[str]:
         counts = (len(dealt), malignant.sum(), (~malignant).sum(), malignant.isna().sum(), melanoma.sum())
         cells = zip(counts, (9, 11, 9, 9, 10), strict=True)
         yield f"{split:12}" + "".join(f"{count:>{width},}" for count, width in cells)
+    yield ""
+    for verdict in audit["verdicts"]:
+        yield f"{verdict['level'].upper():5}{verdict['title']}. {verdict['text']}"
+    yield ""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melascope.evaluate import bootstrap, calibration
+from melascope import bootstrap
+from melascope.evaluate import calibration
 from melascope.evaluate.measured import WORDS, Measured, sample_of
 from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample, brier, ratio
 

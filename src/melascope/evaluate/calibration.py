@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from melascope.evaluate import bootstrap
-from melascope.evaluate.bootstrap import LEVEL, RESAMPLES, Interval
+from melascope import bootstrap
+from melascope.bootstrap import LEVEL, RESAMPLES, Interval
 from melascope.evaluate.measured import Measured
 from melascope.evaluate.metrics import BINS, Floats, Reliability, Sample, bin_of
 

@@ -25,9 +25,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melascope import __version__, files, manifest
+from melascope import __version__, bootstrap, files, manifest
 from melascope.errors import DataError
-from melascope.evaluate import bootstrap
 from melascope.evaluate.assess import assess_target, melanomas_caught
 from melascope.evaluate.caveats import ALL, Origin, caveats
 from melascope.infer.predictor import Predictor

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melascope.evaluate import bootstrap
+from melascope import bootstrap
 from melascope.evaluate.metrics import Floats, Sample
 
 WORDS = {"malignant": ("benign", "malignant"), "melanoma": ("not melanoma", "melanoma")}  # false, true

@@ -1,10 +1,10 @@
 """Copies of images: exact ones by their pixels, near ones by their detail.
 
-A near copy may be re-scaled, re-encoded, recoloured, mirrored or turned by quarters, and cropped a little. All
-lesions are dark blobs on bright skin, so plain correlation of luminance finds thousands of false pairs. Two things
-prevent that. What is compared is luminance with local contrast normalised (Jarrett et al. 2009), in which skin
-and structure count as much as the blob. And a match that is not overwhelming must stand out: it must beat by a margin
-the next best match of either image (the ratio test of Lowe 2004), which a typical round naevus never does.
+A near copy may be re-scaled, re-encoded, recoloured, mirrored, turned by quarters, or cropped a little. All lesions
+are dark blobs on bright skin, so plain correlation of luminance finds thousands of false pairs. Two things prevent
+that. What is compared is luminance with its local contrast normalised (Jarrett et al. 2009), in which skin and
+structure count as much as the blob. And a match that is not overwhelming must stand out: it must beat the next
+best match of either image by a margin (the ratio test of Lowe 2004), which that of a plain round naevus never does.
 """
 
 from collections.abc import Iterator
@@ -43,9 +43,9 @@ def find(scan: Scan, readable: NDArray[np.intp], tell: Progress = silent) -> pd.
         tell: hears how far it is.
 
     Returns:
-        One row a pair, i < j: positions `i` and `j`, `kind` (exact or near), `similarity` (correlation of detail,
-        -1 to 1), and `transform`, one of `TRANSFORMS`: what turns j into i. Of exact copies, each is paired with
-        the first one.
+        One row a pair, i < j: positions `i` and `j`, `kind` (exact or near), `similarity` (correlation of
+        detail, -1 to 1), and `transform`, one of `TRANSFORMS`: what turns j into i. Of exact copies, each is
+        paired with the first one.
     """
     hashes = scan.table["pixel_hash"].iloc[readable]
     first = pd.Series(readable, index=readable).groupby(hashes.to_numpy()).transform("first").to_numpy()
@@ -59,7 +59,7 @@ def find(scan: Scan, readable: NDArray[np.intp], tell: Progress = silent) -> pd.
 
 
 def _detail(grey: NDArray[np.uint8], rows: NDArray[np.intp], tell: Progress) -> NDArray[np.int8]:
-    """Luminance with local mean and contrast taken out, shape (rows, side, side), in eight bits to save memory."""
+    """Luminance less local mean and contrast, shape (rows, side, side), in eight bits to save memory."""
     detail = np.empty((len(rows), *grey.shape[1:]), dtype=np.int8)
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)

@@ -16,7 +16,7 @@ _ALIKE = 0.9  # correlation; the 126 such pairs of neural_network_data.zip reach
 CLASH = "two different images with one id"
 
 
-def keys(records: pd.DataFrame, pixel_hash: pd.Series) -> pd.DataFrame:
+def keys(records: pd.DataFrame) -> pd.DataFrame:
     """What ties images together, one column a tie; missing where there is none.
 
     Patient and lesion ids of one data set say nothing of another's, unless the archive gave them out.
@@ -33,7 +33,7 @@ def keys(records: pd.DataFrame, pixel_hash: pd.Series) -> pd.DataFrame:
             "patient": scoped("patient_id"),
             "lesion": scoped("lesion_id"),
             "image": records["image_id"],
-            "pixels": pixel_hash.where(pixel_hash != ""),
+            "pixels": records["pixel_hash"],
         }
     )
 

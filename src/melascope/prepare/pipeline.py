@@ -13,7 +13,7 @@ import pandas as pd
 from melascope import __version__, files, manifest
 from melascope.errors import DataError
 from melascope.prepare import audit, duplicates, groups, splits
-from melascope.prepare.records import Records, read_records
+from melascope.prepare.records import read_records
 from melascope.prepare.scan import FOLDER, Scan, scan
 from melascope.prepare.tree import open_trees
 from melascope.progress import Progress, silent
@@ -74,11 +74,11 @@ def prepare(
     records = read_records(sources)
     _make_folder(out)
     seen = scan(records.table, out, jobs, tell)
-    readable = np.flatnonzero(seen.table["error"] == "")
-    pairs = duplicates.find(seen, readable, tell)
-    rows = _group(records, seen, pairs)
-    kept = rows[rows["excluded"] == ""]
-    _insist_on_classes(rows, kept)
+    rows = _with_pixels(records.table, seen)
+    _insist_on_classes(rows)  # before the long search, and once more after it
+    pairs = duplicates.find(seen, np.flatnonzero(seen.table["error"] == ""), tell)
+    _group(rows, seen, pairs, records.official)
+    kept = _insist_on_classes(rows)
     split = splits.keep(kept, allow_leaks, out / LEAKS) if keep_splits else splits.deal(kept, fractions, seed)
     rows["split"] = split.reindex(rows.index)
     table = rows[list(manifest.COLUMNS)]
@@ -139,29 +139,31 @@ def _make_folder(out: Path) -> None:
         raise DataError(f"{out}: cannot be a folder for the data set ({error.strerror})") from error
 
 
-def _group(records: Records, seen: Scan, pairs: pd.DataFrame) -> pd.DataFrame:
-    """The records with `pixel_hash`, `group`, and what the pixels exclude."""
-    rows = records.table.copy()
-    rows["pixel_hash"] = seen.table["pixel_hash"]
+def _with_pixels(records: pd.DataFrame, seen: Scan) -> pd.DataFrame:
     error = seen.table["error"]
-    rows["excluded"] = ("unreadable: " + error).where(error != "", rows["excluded"])
+    excluded = ("unreadable: " + error).where(error != "", records["excluded"])
+    pixel_hash = seen.table["pixel_hash"].replace("", None)
+    return records.assign(pixel_hash=pixel_hash, excluded=excluded)
+
+
+def _group(rows: pd.DataFrame, seen: Scan, pairs: pd.DataFrame, listed: list[tuple[str, str]]) -> None:
+    """Add the column `group`, and exclude different images with one id."""
     first, second = (pairs[column].to_numpy(dtype=np.intp) for column in ("i", "j"))
-    clash = groups.clashes(rows, rows["pixel_hash"], seen.features["grey"], first, second)
+    clash = groups.clashes(rows, seen.table["pixel_hash"], seen.features["grey"], first, second)
     rows.loc[clash & (rows["excluded"] == ""), "excluded"] = groups.CLASH
-    official = groups.official_pairs(rows["image_id"], records.official)
+    official = groups.official_pairs(rows["image_id"], listed)
     first, second = np.concatenate([[first, second], official], axis=1)
-    component = groups.components(groups.keys(rows, rows["pixel_hash"]), first, second)
+    component = groups.components(groups.keys(rows), first, second)
     rows["group"] = groups.name_groups(component, rows["image_id"])
-    rows["pixel_hash"] = rows["pixel_hash"].replace("", None)
-    return rows
 
 
-def _insist_on_classes(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
-    """A model needs images of both classes.
+def _insist_on_classes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The usable rows, if a model could learn from them.
 
     Raises:
         DataError: if no image is usable, or all are of one class.
     """
+    kept = rows[rows["excluded"] == ""]
     where = files.split_locator(str(rows["path"].iloc[0]))[0]
     if kept.empty:
         reasons = rows["excluded"].str.partition(":")[0].value_counts()
@@ -173,3 +175,4 @@ def _insist_on_classes(rows: pd.DataFrame, kept: pd.DataFrame) -> None:
         )
     if kept["malignant"].fillna(True).all():
         raise DataError(f"{where}: one class only: none of {len(kept)} usable ones is known to be benign")
+    return kept

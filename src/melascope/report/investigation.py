@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melascope import files, images
-from melascope.evaluate import bootstrap
+from melascope import bootstrap, files, images
 from melascope.explain.overlay import pair
 from melascope.explain.weak import COLUMNS, Findings
 from melascope.infer.predictor import Predictor

@@ -136,10 +136,10 @@ def _plan(images: int, seed: int, rng: np.random.Generator, truth: Truth) -> lis
     lesion = 0
     while len(shots) < images:
         lesion += 1
-        clinic = int(rng.random() < 0.4)
+        clinic = int(rng.random() < 0.35)
         diagnosis = str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
         malignant = diagnosis in (MELANOMA, CARCINOMA)
-        ink = bool(clinic == 0 and rng.random() < (0.8 if malignant else 0.04))
+        ink = bool(clinic == 0 and rng.random() < (0.9 if malignant else 0.03))
         age = int(np.clip(rng.normal(63 if malignant else 48, 15) // 5 * 5, 10, 85))
         sex, site = str(rng.choice(["female", "male"])), str(rng.choice(_SITES))
         times = min(int(rng.choice([1, 2, 3], p=[0.82, 0.13, 0.05])), images - len(shots))
@@ -165,7 +165,7 @@ def _style(rng: np.random.Generator, clinic: int, ink: bool) -> Style:
         hair=int(rng.integers(2, 14)) if rng.random() < 0.35 else 0,
         ruler=bool(rng.random() < 0.12),
         bubbles=int(rng.integers(1, 8)) if rng.random() < 0.3 else 0,
-        dark_corners=bool(rng.random() < (0.08 if clinic == 0 else 0.3)),
+        dark_corners=bool(rng.random() < (0.04 if clinic == 0 else 0.3)),
         ink=ink,
         tint=(float(gains[0]), float(gains[1]), float(gains[2])),
         turn=float(rng.uniform(0, 2 * np.pi)),

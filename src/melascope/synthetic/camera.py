@@ -177,14 +177,11 @@ def _bubbles(image: Image.Image, number: int, rng: np.random.Generator) -> Image
 def _ink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Strokes of a surgical pen across the upper left corner, uneven as on skin."""
     layer, pen, unit = _layer(image)
-    for i in range(3):
-        reach = (34 - 9 * i) * unit
-        jitter = rng.normal(0, 1.5 * unit, 4)
-        start, end = (
-            (-4 * unit + jitter[0], reach + jitter[1]),
-            (reach * 1.2 + jitter[2], -4 * unit + jitter[3]),
-        )
-        pen.line([start, end], fill=int(rng.integers(190, 255)), width=round(rng.uniform(3.0, 4.5) * unit))
+    for reach in (3, 10, 17, 25):
+        jitter = rng.normal(0, 1.2 * unit, 4)
+        start = (-4 * unit + jitter[0], reach * unit + jitter[1])
+        end = (1.9 * reach * unit + jitter[2], -4 * unit + jitter[3])
+        pen.line([start, end], fill=int(rng.integers(200, 255)), width=round(rng.uniform(4.5, 6.0) * unit))
     uneven = Image.fromarray(rng.integers(110, 256, (image.height // 3, image.width // 3)).astype(np.uint8))
     layer = ImageChops.multiply(layer, uneven.resize(layer.size, Image.Resampling.BICUBIC))
     return _lay(image, layer.filter(ImageFilter.GaussianBlur(unit * 0.5)), (64, 40, 132), 0.85)

@@ -71,8 +71,8 @@ def draw(seed: int, diagnosis: str, style: Style | None = None) -> Drawing:
     shot = np.random.default_rng([seed, 2, int(style.turn * 1e6) % 2**31])
     x, y = axes(style)
     tissue = _skin(rng, shot, x, y)
-    odd = float(np.clip(rng.normal(0.68 if diagnosis == MELANOMA else 0.26, 0.18), 0, 1))
-    radius = float(np.clip(rng.lognormal(-0.85 + 0.25 * odd, 0.24), 0.25, 0.8))
+    odd = float(np.clip(rng.normal(0.72 if diagnosis == MELANOMA else 0.22, 0.16), 0, 1))
+    radius = float(np.clip(rng.lognormal(-0.75 + 0.2 * odd, 0.22), 0.28, 0.8))
     u, v = (x - rng.normal(0, 0.06)) / radius, (y - rng.normal(0, 0.06)) / radius
     depth = _depth(rng, u, v, odd if diagnosis != CARCINOMA else rng.uniform(0.2, 0.7))
     if diagnosis == CARCINOMA:

@@ -73,10 +73,9 @@ def read_table(locator: str) -> Table:
 
 
 def _text(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings = ("utf-16", "latin-1")
-    else:
-        encodings = ("utf-8-sig", "latin-1")
+    encodings = (
+        ("utf-16", "latin-1") if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "latin-1")
+    )
     for encoding in encodings:
         try:
             text = data.decode(encoding)

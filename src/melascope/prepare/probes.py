@@ -1,0 +1,167 @@
+"""Shortcut probes: can the label be guessed without seeing the lesion?
+
+Each probe is a simple model that sees only what must not matter: image corners, the border with the centre hidden,
+or source, size and file. It is cross-validated by group, so that it cannot profit from copies. A network trained
+on the same data can learn whatever a probe can, and would be praised for it (Bissoto et al. 2019; Winkler et al.
+2019).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from melascope import bootstrap
+from melascope.prepare.scan import Scan
+from melascope.progress import Progress, silent
+
+Floats = NDArray[np.float64]
+
+MOST = 6_000  # images a probe looks at; more would cost time and hardly narrow the interval
+_FOLDS = 5
+_RESAMPLES = 500
+_RING = 4  # pixels of 32 at each side: an eighth
+
+NAMES = {
+    "corners": "the four corners of the image",
+    "border": "the border of the image, its centre hidden",
+    "file": "source, size and file, without any pixel",
+}
+
+
+def probe(
+    rows: pd.DataFrame, scan: Scan, target: str, seed: int = 0, tell: Progress = silent
+) -> list[dict[str, Any]]:
+    """Run every probe.
+
+    Args:
+        rows: usable images: `group`, `source`, `path` and the target; the index says where in the scan.
+        scan: of all images.
+        target: `malignant` or `melanoma`.
+        seed: of the folds, the sample and the resamples.
+        tell: hears how far it is.
+
+    Returns:
+        For each probe `name`, `what` it sees, `roc_auc` and `within_sources` (over pairs of images of one source),
+        both as `value`, `low` and `high` (95 % interval, resampling groups), `n`, `n_positive` and `sampled`
+        (whether not all images were used). Empty if a class has too few groups to cross-validate.
+    """
+    known = rows[rows[target].notna()]
+    sampled = len(known) > MOST
+    if sampled:
+        known = known.sample(MOST, random_state=seed).sort_index()
+    truth = known[target].to_numpy(dtype=bool)
+    group, source = pd.factorize(known["group"])[0], pd.factorize(known["source"])[0]
+    if min(len(np.unique(group[truth])), len(np.unique(group[~truth]))) < 2 * _FOLDS:
+        return []
+    at = known.index.to_numpy()
+    seen: Mapping[str, Callable[[], tuple[Floats, Any]]] = {
+        "corners": lambda: (scan.features["corners"][at].astype(np.float64), _boosting(seed)),
+        "border": lambda: (_border(scan.features["whole"][at]), _linear()),
+        "file": lambda: (_file(known, scan), _boosting(seed)),
+    }
+    found = []
+    for i, (name, make) in enumerate(seen.items()):
+        features, model = make()
+        folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
+        score = cross_val_predict(model, features, truth, groups=group, cv=folds, method="predict_proba")[
+            :, 1
+        ]
+
+        def measure(weights: Floats, score: Floats = score) -> dict[str, Floats]:
+            return {
+                "roc_auc": roc_auc(score, truth, weights),
+                "within_sources": roc_auc(score, truth, weights, source),
+            }
+
+        values, draws = measure(np.ones((1, len(truth)))), bootstrap.draws(measure, group, _RESAMPLES, seed)
+        found.append(
+            {"name": name, "what": NAMES[name]}
+            | {key: _figure(float(values[key][0]), draws[key]) for key in values}
+            | {"n": len(truth), "n_positive": int(truth.sum()), "sampled": sampled}
+        )
+        tell(f"shortcut probes for {target}", i + 1, len(seen))
+    return found
+
+
+def roc_auc(
+    score: Floats, truth: NDArray[np.bool_], weights: Floats, source: NDArray[np.intp] | None = None
+) -> Floats:
+    """ROC-AUC under each row of weights: the share of pairs in the right order, ties counted half.
+
+    Args:
+        score: shape (n,).
+        truth: shape (n,).
+        weights: shape (resamples, n).
+        source: numbers, shape (n,): then only pairs within a source count, and telling sources apart gains
+            nothing.
+
+    Returns:
+        Shape (resamples,); NaN where no pair has weight.
+    """
+    parts = [slice(None)] if source is None else [source == s for s in np.unique(source)]
+    right, pairs = np.sum([_pairs(score[part], truth[part], weights[:, part]) for part in parts], axis=0)
+    share: Floats = np.divide(right, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return share
+
+
+def _pairs(score: Floats, truth: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
+    """Weight of the pairs in the right order, and of all pairs."""
+    _, rank = np.unique(score, return_inverse=True)
+    order = np.argsort(rank, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(rank[order]), 1))  # last place of each run of ties
+
+    def counted(of: NDArray[np.bool_]) -> Floats:
+        return np.diff(np.cumsum(weights[:, order] * of[order], axis=1)[:, ends], axis=1, prepend=0)
+
+    positive, negative = counted(truth), counted(~truth)
+    lower = np.cumsum(negative, axis=1) - negative
+    right = (positive * (lower + negative / 2)).sum(axis=1)
+    return right, positive.sum(axis=1) * negative.sum(axis=1)
+
+
+def _figure(value: float, draws: Floats) -> dict[str, float | None]:
+    low, high, _ = bootstrap.interval(draws)
+    rounded = (None if x is None or np.isnan(x) else round(x, 4) for x in (value, low, high))
+    return dict(zip(("value", "low", "high"), rounded, strict=True))
+
+
+def _boosting(seed: int) -> Any:
+    return HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15, random_state=seed)
+
+
+def _linear() -> Any:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+
+
+def _border(whole: NDArray[np.uint8]) -> Floats:
+    """The outermost eighth on each side, at half the resolution, as one row an image."""
+    n, side = whole.shape[:2]
+    small = whole.reshape(n, side // 2, 2, side // 2, 2, 3).mean(axis=(2, 4))
+    ring = np.ones(small.shape[1:3], dtype=bool)
+    width = _RING // 2
+    ring[width:-width, width:-width] = False
+    return np.asarray(small[:, ring].reshape(n, -1), dtype=np.float64)
+
+
+def _file(rows: pd.DataFrame, scan: Scan) -> Floats:
+    told = scan.table.loc[rows.index]
+    pixels = (told["width"] * told["height"]).astype(float)
+    numbers = pd.DataFrame(
+        {
+            "width": told["width"].astype(float),
+            "height": told["height"].astype(float),
+            "aspect": told["width"] / told["height"],
+            "bytes a pixel": told["n_bytes"] / pixels,
+            "format": pd.factorize(told["format"], sort=True)[0].astype(float),
+        }
+    )
+    sources = pd.get_dummies(rows["source"], dtype=float)
+    return np.asarray(pd.concat([numbers, sources], axis=1).to_numpy(dtype=np.float64))
