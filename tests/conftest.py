@@ -12,3 +12,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real images in ../shared/data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A tiny model, converted: `tiny.keras`, `tiny.json` and `tiny.onnx`. Copy what you want to change."""
+    import tiny
+    from melascope.infer import convert
+
+    path = tmp_path_factory.mktemp("model") / "tiny.keras"
+    tiny.build().save(path)
+    tiny.write_card(path)
+    convert.to_onnx(path, path.with_suffix(".onnx"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of 40 images, `00.png` to `39.png`, that can be judged."""
+    import tiny
+
+    folder = tmp_path_factory.mktemp("pictures")
+    tiny.write_pictures(folder, 40)
+    return folder

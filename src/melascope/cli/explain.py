@@ -1,6 +1,7 @@
 """`melascope explain`: where the network looked, one picture for each image."""
 
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,31 +27,56 @@ def explain(
 ) -> None:
     """Draw each image beside its class activation map (Grad-CAM), with label and probability.
 
-    A heat map shows where the network responded; it is not evidence. Exit code 1: an image could not be read.
+    A heat map shows where the network responded; it is not evidence. Prints the path of each picture. Exit
+    code 0: every image was read; 1: at least one could not be; 2: wrong usage, or a folder without images.
     """
     from melascope import files
-    from melascope.errors import ModelError
+    from melascope.errors import DataError, ImageError, ModelError
     from melascope.explain.overlay import panel
     from melascope.images import decode
     from melascope.infer.predictor import Predictor
 
-    predictor = Predictor.load(model)
-    if target not in predictor.card.threshold:
-        raise ModelError(f"{model}: did not learn {target}; its data did not tell")
-    named: dict[str, int] = {}
+    locators = walk(images)
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: a file; name a folder to write the pictures into")
     failed = False
     with progress() as tell:
-        for answer in predictor.predict(list(walk(images)), tell):
-            if answer.status == "error":
+        predictor = Predictor.load(model, tell)
+        if target not in predictor.card.threshold:
+            raise ModelError(f"{model}: did not learn {target}; its data did not tell")
+        answers = predictor.predict(locators, tell)
+        for answer, name in zip(answers, _names(locators, out), strict=True):
+            try:
+                if answer.heat is None:
+                    raise ImageError(answer.path, str(answer.reason))
+                # Read a second time: the predictor keeps only the small square that the network sees.
+                pixels = decode(files.read(answer.path), answer.path)
+            except ImageError as error:
                 failed = True
-                sys.stderr.write(f"{answer.path}: {answer.reason}\n")
+                sys.stderr.write(f"{error}\n")
                 continue
-            stem = Path(answer.path.rpartition(files.MEMBER)[2]).stem
-            named[stem] = named.get(stem, 0) + 1
-            name = stem if named[stem] == 1 else f"{stem}-{named[stem]}"
-            # Read a second time: the predictor keeps only the small square that the network sees.
-            pixels = decode(files.read(answer.path), answer.path)
-            with files.replacing(out / f"{name}.png") as beside:
+            with files.replacing(out / name) as beside:
                 panel(pixels, answer, target).save(beside, format="PNG")
-            typer.echo(out / f"{name}.png")
+            typer.echo(out / name)
     raise typer.Exit(1 if failed else 0)
+
+
+def _names(locators: Iterable[str], out: Path) -> list[str]:
+    """A file name for each image's picture: its own, with a number where that is taken.
+
+    Names differ also where a file system ignores case, and none is that of an image that is being explained.
+    """
+    from melascope.files import split_locator
+
+    paths = [Path(member or path) for path, member in map(split_locator, locators)]
+    taken = {path.name.lower() for path in paths if path.parent.resolve() == out.resolve()}
+    names = []
+    for path in paths:
+        stem, number = path.stem[:60], 1
+        name = f"{stem}.png"
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}-{number}.png"
+        taken.add(name.lower())
+        names.append(name)
+    return names

@@ -1,5 +1,6 @@
 """`melascope investigate`: weak decisions, misses and false alarms of an evaluation."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,11 @@ def investigate(
     ] = "0.45,0.55",
     out: Annotated[Path | None, typer.Option(help="Where to write [default: the report folder].")] = None,
 ) -> None:
-    """Show where the model is unsure or wrong: weak_decisions.csv, and a page of galleries with heat maps."""
+    """Show where the model is unsure or wrong, with heat maps.
+
+    Writes weak_decisions.csv, and investigation.html with galleries of false negatives, false positives and
+    weak decisions. Exit code 1: an image that was evaluated can no longer be read.
+    """
     from melascope.errors import DataError
     from melascope.evaluate.evaluation import read
     from melascope.explain import weak
@@ -27,13 +32,19 @@ def investigate(
     except ValueError:
         raise DataError(f"--band {band}: give two probabilities, such as 0.45,0.55") from None
     predictions, metrics = read(report)
-    predictor = Predictor.load(metrics["model"]["path"])
-    if predictor.card.identity != metrics["model"]["identity"]:
-        raise DataError(f"{report}: the model has changed since; evaluate again")
+    evaluated = metrics["model"]
     with progress() as tell:
-        findings = weak.find(predictions, predictor.card.threshold["malignant"], (low, high), tell)
-        page = investigation.write(findings, predictor, (low, high), out or report, tell)
+        predictor = Predictor.load(evaluated["path"], tell)
+        card = predictor.card
+        now = (card.identity, dict(card.threshold), dict(card.temperature))
+        if now != (evaluated["identity"], evaluated["threshold"], evaluated["temperature"]):
+            raise DataError(f"{report}: its model has changed since; evaluate again")
+        findings = weak.find(predictions, card.threshold["malignant"], (low, high), tell)
+        page = investigation.write(findings, predictor, metrics, (low, high), out or report, tell)
+    for line in findings.gone:
+        sys.stderr.write(f"{line}\n")
     typer.echo(f"weak decisions   {len(findings.weak):6}")
     typer.echo(f"false negatives  {len(findings.missed):6}")
     typer.echo(f"false positives  {len(findings.alarms):6}")
     typer.echo(page)
+    raise typer.Exit(1 if findings.gone else 0)

@@ -2,14 +2,17 @@
 
 import csv
 import io
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from melascope.cli.progress import progress
 from melascope.cli.walk import walk
 from melascope.infer.answer import COLUMNS, Answer
 
@@ -29,48 +32,76 @@ def predict(
     model: Annotated[Path, typer.Option(help="A .keras file, the stem of one, or a run folder.")],
     format: Annotated[Format, typer.Option(help="jsonl and csv have the same fields.")] = Format.TABLE,
 ) -> None:
-    """Answer for each image: label and calibrated confidence, or a refusal with its reason.
+    """Answer for each image: label and calibrated probabilities, or a refusal with its reason.
 
-    Exit code 0: every image was read; 1: at least one could not be; 2: wrong usage.
+    Of a folder all images are taken, but for hidden files and lesion masks; a file that is named is always
+    tried. Exit code 0: every image was read; 1: at least one could not be; 2: wrong usage, or a folder
+    without images.
     """
     from melascope.infer.predictor import Predictor
 
-    predictor = Predictor.load(model)
+    locators = walk(images)
     header, line = _FORMATS[format]
     failed = False
-    for i, answer in enumerate(predictor.predict(walk(images))):
-        if i == 0:
-            sys.stderr.write(f"{NOTE}\n")
-            if header:
-                typer.echo(header)
-        failed = failed or answer.status == "error"
-        typer.echo(line(answer))
-        sys.stdout.flush()
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 leaves as it came
+    with nullcontext(_notice) if sys.stdout.isatty() else progress() as tell:
+        predictor = Predictor.load(model, tell)
+        card = predictor.card
+        sys.stderr.write(
+            f"{NOTE}\n{card.identity}; called malignant from {card.threshold['malignant']:.3f} on, "
+            f"chosen for {100 * card.sensitivity:.0f} % sensitivity\n"
+        )
+        if header:
+            typer.echo(header)
+        for answer in predictor.predict(locators, tell):
+            failed = failed or answer.status == "error"
+            typer.echo(line(answer))
+            sys.stdout.flush()
     raise typer.Exit(1 if failed else 0)
 
 
-def _csv(values: list[object]) -> str:
+def _csv(values: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(values)
     return text.getvalue()
 
 
-_HEADER = f"{'answer':10} {'confidence':>10} {'malignant':>9} {'melanoma':>8}  image"
+_ROW = "{:10} {:>10} {:>9} {:>8}  {}"
+_HEADER = _ROW.format("answer", "confidence", "malignant", "melanoma", "image")
+_INDENT = " " * 11  # of a remark, which stands under its answer
 
 
 def _table(answer: Answer) -> str:
-    label = answer.label or answer.status
-    confidence, malignant, melanoma = (
+    numbers = (
         "" if value is None else f"{value:.3f}"
         for value in (answer.confidence, answer.malignant, answer.melanoma)
     )
+    line = _ROW.format(answer.label or answer.status, *numbers, _short(answer.path))
     remark = answer.reason or ("weak: too close to call" if answer.weak else "")
-    image = f"{answer.path}  ({remark})" if remark else answer.path
-    return f"{label:10} {confidence:>10} {malignant:>9} {melanoma:>8}  {image}"
+    return f"{line}\n{_INDENT}{_plain(remark)}" if remark else line
+
+
+def _short(path: str) -> str:
+    """A path that fits the terminal, its end kept; the whole path where the table goes to a file."""
+    path = _plain(path)
+    room = shutil.get_terminal_size().columns - len(_HEADER) + len("image")
+    return f"...{path[3 - room :]}" if sys.stdout.isatty() and len(path) > room > 3 else path
+
+
+def _plain(text: str) -> str:
+    """Text without what could move a terminal's cursor: names of files are anybody's."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _notice(what: str, done: int, total: int) -> None:
+    # At a terminal the lines of the answers are progress enough, and a bar would run into them.
+    if not done:
+        sys.stderr.write(f"{what}\n")
 
 
 _FORMATS: dict[Format, tuple[str | None, Callable[[Answer], str]]] = {
     Format.TABLE: (_HEADER, _table),
     Format.JSONL: (None, Answer.json),
-    Format.CSV: (_csv(list(COLUMNS)), lambda answer: _csv(list(answer.row().values()))),
+    Format.CSV: (_csv(COLUMNS), lambda answer: _csv(list(answer.row().values()))),
 }

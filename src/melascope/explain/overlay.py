@@ -11,14 +11,16 @@ from melascope.images import Pixels, fit
 from melascope.infer.answer import Answer
 from melascope.labels import TARGETS
 
-SIDE = 320  # pixels of each of the two pictures
+_LONG = 420  # pixels of the longer side of each of the two pictures
 _NOTE = (
-    "The heat map shows where the network responded; it is not evidence. "
-    "A research tool: it supports a clinician and never replaces one."
+    "The heat map shows where the network responded, relative to its own strongest place; it is not "
+    "evidence. A research tool: it supports a clinician and never replaces one."
 )
 _PAPER, _INK, _MUTED = (255, 255, 255), (23, 33, 43), (86, 100, 114)
-_MARGIN = 16
-# Stops of a map whose lightness rises evenly, so that it reads without colour vision and in grey.
+_MARGIN, _GAP = 16, 8
+_WIDTH = 2 * _LONG + _GAP
+# Stops of the map `inferno` (Smith and van der Walt 2015), whose lightness rises evenly, so that it reads
+# without colour vision and in grey.
 _STOPS = np.array(
     [
         (0, 0, 4),
@@ -36,44 +38,59 @@ _MOST_OPAQUE = 0.65  # the skin stays visible under the hottest place
 
 
 def blend(pixels: Pixels, heat: NDArray[np.float32]) -> Pixels:
-    """Lay a heat map over a square image: the hotter, the more opaque.
+    """Lay a heat map over an image: the hotter, the more opaque.
 
     Args:
-        pixels: shape (S, S, 3).
-        heat: shape (S, S), 0 to 1.
+        pixels: shape (height, width, 3).
+        heat: shape (height, width), 0 to 1.
 
     Returns:
-        Shape (S, S, 3).
+        Shape (height, width, 3).
     """
-    place = heat * (len(_STOPS) - 1)
-    low = np.minimum(place.astype(int), len(_STOPS) - 2)
-    share = (place - low)[..., None]
-    colour = _STOPS[low] * (1 - share) + _STOPS[low + 1] * share
     opacity = (_MOST_OPAQUE * heat)[..., None]
-    blended: Pixels = (pixels * (1 - opacity) + colour * opacity + 0.5).astype(np.uint8)
+    blended: Pixels = (pixels * (1 - opacity) + _colours(heat) * opacity + 0.5).astype(np.uint8)
     return blended
 
 
-def pair(pixels: Pixels, cam: NDArray[np.float32], side: int = SIDE) -> Image.Image:
-    """What the network saw, its central square, beside the same with the heat map.
+def pair(pixels: Pixels, cam: NDArray[np.float32], side: int) -> tuple[Image.Image, Image.Image]:
+    """What the network saw, its central square, and the same with the heat map.
 
     Args:
         pixels: the whole image, shape (height, width, 3).
         cam: raw class activation map of one target, shape (h, w).
         side: of each picture, in pixels.
-
-    Returns:
-        An image of about 2 * side by side pixels.
     """
     square = fit(pixels, side)
-    both = Image.new("RGB", (2 * side + _MARGIN // 2, side), _PAPER)
-    both.paste(Image.fromarray(square), (0, 0))
-    both.paste(Image.fromarray(blend(square, heat_map(cam, side))), (side + _MARGIN // 2, 0))
-    return both
+    return Image.fromarray(square), Image.fromarray(blend(square, heat_map(cam, side)))
+
+
+def whole(pixels: Pixels, cam: NDArray[np.float32]) -> tuple[Image.Image, Image.Image]:
+    """The whole image, and the same with the heat map in its central square, the rest faded.
+
+    Args:
+        pixels: the whole image, shape (height, width, 3).
+        cam: raw class activation map of one target, shape (h, w).
+
+    Returns:
+        Two pictures whose longer side is `_LONG` pixels.
+    """
+    original = Image.fromarray(pixels)
+    scale = _LONG / max(original.size)
+    width, height = (max(1, round(scale * length)) for length in original.size)
+    original = original.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    seen = np.asarray(original.crop(box))
+    overlay = Image.blend(original, Image.new("RGB", original.size, _PAPER), 0.5)
+    overlay.paste(Image.fromarray(blend(seen, heat_map(cam, side))), box)
+    if width != height:
+        ImageDraw.Draw(overlay).rectangle((left, top, left + side - 1, top + side - 1), outline=_MUTED)
+    return original, overlay
 
 
 def panel(pixels: Pixels, answer: Answer, target: str) -> Image.Image:
-    """The pair with the answer in words under it, as `melascope explain` writes it.
+    """Original and overlay with the answer in words under them, as `melascope explain` writes it.
 
     Args:
         pixels: the whole image.
@@ -82,31 +99,65 @@ def panel(pixels: Pixels, answer: Answer, target: str) -> Image.Image:
     """
     if answer.heat is None:
         raise ValueError("an answer without heat has no panel")
-    pictures = pair(pixels, answer.heat[TARGETS.index(target)])
-    probability = getattr(answer, target)
+    cam = answer.heat[TARGETS.index(target)]
+    original, overlay = whole(pixels, cam)
+    rows = [
+        (row, size, colour)
+        for text, size, colour in _words(answer, target, bool((cam > 0).any()))
+        for row in textwrap.wrap(text, width=int(_WIDTH / (size * 0.52)))
+    ]
+    top = _MARGIN + original.height + _GAP
+    height = top + 2 * _GAP + sum(_line(size) for _, size, _ in rows) + _MARGIN
+    page = Image.new("RGB", (_WIDTH + 2 * _MARGIN, height), _PAPER)
+    left = _MARGIN + (_LONG - original.width) // 2
+    page.paste(original, (left, _MARGIN))
+    page.paste(overlay, (left + _LONG + _GAP, _MARGIN))
+    draw = ImageDraw.Draw(page)
+    _scale(page, draw, top)
+    for row, size, colour in rows:
+        draw.text((_MARGIN, top), row, fill=colour, font=ImageFont.load_default(size))
+        top += _line(size)
+    return page
+
+
+def _words(answer: Answer, target: str, responds: bool) -> list[tuple[str, int, tuple[int, int, int]]]:
+    """Lines with their size and colour."""
     head = answer.label if answer.label else "not judged"
     if answer.weak:
         head += " (weak: too close to call)"
-    facts = (
-        f"probability of {target} {probability:.3f}" if probability is not None else f"{target} not learned"
-    )
-    if target == "malignant":
-        facts += f", threshold {answer.threshold:.3f}"
+    known = ((name, getattr(answer, name)) for name in TARGETS)
+    facts = ", ".join(f"{name} {value:.3f}" for name, value in known if value is not None)
+    facts = f"probability of {facts}; called malignant from {answer.threshold:.3f} on; heat map for {target}"
     lines = [(head, 20, _INK), (facts, 15, _INK)]
     if answer.reason:
         lines.append((answer.reason, 15, _INK))
-    lines += [(f"{answer.path.rpartition('/')[2]}   {answer.model}", 12, _MUTED), (_NOTE, 12, _MUTED)]
-    rows = [
-        (row, size, colour)
-        for text, size, colour in lines
-        for row in textwrap.wrap(text, width=int(pictures.width / (size * 0.52)))
-    ]
-    height = pictures.height + 2 * _MARGIN + sum(int(size * 1.45) for _, size, _ in rows) + _MARGIN // 2
-    page = Image.new("RGB", (pictures.width + 2 * _MARGIN, height), _PAPER)
-    page.paste(pictures, (_MARGIN, _MARGIN))
-    draw = ImageDraw.Draw(page)
-    y = pictures.height + _MARGIN + _MARGIN // 2
-    for row, size, colour in rows:
-        draw.text((_MARGIN, y), row, fill=colour, font=ImageFont.load_default(size))
-        y += int(size * 1.45)
-    return page
+    if not responds:
+        lines.append((f"No place in the image speaks for {target}, so there is no heat to show.", 15, _INK))
+    name = "".join(c if c.isprintable() else "?" for c in answer.path.rpartition("/")[2])
+    return [*lines, (f"{name}   {answer.model}", 12, _MUTED), (_NOTE, 12, _MUTED)]
+
+
+def _scale(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
+    """The legend of the colours, at the right margin."""
+    width, height, font = 120, 10, ImageFont.load_default(12)
+    heat = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (height, width))
+    skin = np.full((height, width, 3), (214, 178, 160), dtype=np.uint8)  # what the colours usually lie on
+    strongest = draw.textlength("strongest", font)
+    right = _MARGIN + _WIDTH
+    left = int(right - strongest - _GAP - width)
+    page.paste(Image.fromarray(blend(skin, heat)), (left, top + 6))
+    draw.text((right - strongest, top + 3), "strongest", fill=_MUTED, font=font)
+    none = "response: none"
+    draw.text((left - _GAP - draw.textlength(none, font), top + 3), none, fill=_MUTED, font=font)
+
+
+def _colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    place = heat * (len(_STOPS) - 1)
+    low = np.minimum(place.astype(int), len(_STOPS) - 2)
+    share = (place - low)[..., None]
+    colours: NDArray[np.float32] = _STOPS[low] * (1 - share) + _STOPS[low + 1] * share
+    return colours
+
+
+def _line(size: int) -> int:
+    return int(size * 1.45)

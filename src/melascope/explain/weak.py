@@ -1,7 +1,8 @@
 """Weak decisions and wrong ones: which images, and what sets them apart."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from melascope.infer.answer import WEAK
 from melascope.progress import Progress, silent
 
 BAND = (0.5 - WEAK, 0.5 + WEAK)
+QUALITY = quality.Quality._fields
 COLUMNS = [
     "image_id",
     "path",
@@ -20,14 +22,12 @@ COLUMNS = [
     "split",
     "diagnosis",
     "malignant",
+    "melanoma",
     "p_malignant",
     "p_melanoma",
+    "status",
     "weak_because",
-    "sharpness",
-    "contrast",
-    "brightness",
-    "width",
-    "height",
+    *QUALITY,
 ]
 
 
@@ -36,12 +36,15 @@ class Findings:
     """Rows of predictions with the quality of each image; galleries have the plainest cases first."""
 
     judged: pd.DataFrame
-    """All images that could be read, with the columns of `COLUMNS` and `called`, the answer."""
+    """All images that could be read, with the columns of `COLUMNS` and `called`, the answer at the threshold."""
     weak: pd.DataFrame
+    """Those closest to the middle of the band, or to the threshold, first."""
     missed: pd.DataFrame
-    """False negatives at the threshold."""
+    """False negatives at the threshold, the least probable first."""
     alarms: pd.DataFrame
-    """False positives at the threshold."""
+    """False positives at the threshold, the most probable first."""
+    gone: tuple[str, ...]
+    """What can no longer be read, and why; their qualities are missing."""
 
 
 def find(
@@ -52,6 +55,8 @@ def find(
 ) -> Findings:
     """Sort predictions of malignancy into weak, missed and falsely alarmed.
 
+    Refused images count too: what is asked is where the model errs, not what it would have said.
+
     Args:
         predictions: as `melascope evaluate` writes them.
         threshold: the operating point, a calibrated probability.
@@ -60,40 +65,58 @@ def find(
         tell: hears how far it is.
 
     Raises:
-        DataError: if the band is not within 0 to 1.
+        DataError: if the band is not within 0 to 1, or not one image can be read any more.
     """
     low, high = band
     if not 0 <= low < high <= 1:
-        raise DataError(f"{low},{high}: a band needs 0 <= low < high <= 1")
-    read = predictions[predictions["p_malignant"].notna()]
-    judged = pd.concat([read.reset_index(drop=True), _qualities(read["path"].tolist(), tell)], axis=1)
-    p = judged["p_malignant"]
+        raise DataError(f"{low:g},{high:g}: a band needs 0 <= low < high <= 1")
+    read = predictions[predictions["p_malignant"].notna()].reset_index(drop=True)
+    measured, gone = _qualities(read["path"].tolist(), tell)
+    if len(gone) == len(read):
+        raise DataError(f"{gone[0] if gone else 'no image could be read'}; evaluate again")
+    p = read["p_malignant"]
     half = (high - low) / 2
-    in_band = (p > low) & (p < high)
-    at_threshold = (p > threshold - half) & (p < threshold + half)
-    judged["weak_because"] = np.select(
+    from_middle, from_threshold = (p - (low + high) / 2).abs(), (p - threshold).abs()
+    in_band, at_threshold = (p > low) & (p < high), from_threshold < half
+    because = np.select(
         [in_band & at_threshold, in_band, at_threshold],
         ["band and threshold", "band", "threshold"],
         default="",
     )
-    judged["called"] = p >= threshold
+    judged = pd.concat([read, measured], axis=1).assign(weak_because=because, called=p >= threshold)
     truth = judged["malignant"]
     positive, negative = (truth.eq(value).fillna(False).astype(bool) for value in (True, False))
     weak = judged[judged["weak_because"] != ""]
+    near = from_middle.where(from_middle < from_threshold, from_threshold)[weak.index].sort_values(
+        kind="stable"
+    )
     return Findings(
         judged,
-        weak.loc[(weak["p_malignant"] - (low + high) / 2).abs().sort_values(kind="stable").index],
+        weak.loc[near.index],
         judged[positive & ~judged["called"]].sort_values("p_malignant", kind="stable"),
         judged[negative & judged["called"]].sort_values("p_malignant", ascending=False, kind="stable"),
+        tuple(gone),
     )
 
 
-def _qualities(locators: list[str], tell: Progress) -> pd.DataFrame:
-    rows: list[Any] = []
-    for i, locator in enumerate(locators):
+def _qualities(locators: list[str], tell: Progress) -> tuple[pd.DataFrame, list[str]]:
+    """Quality of each image, and what could not be read."""
+
+    def measure(locator: str) -> quality.Quality | ImageError:
         try:
-            rows.append(quality.measure(images.decode(files.read(locator), locator)))
+            return quality.measure(images.decode(files.read(locator), locator))
         except ImageError as error:
-            raise DataError(f"{error}; it could be read when the report was made: evaluate again") from error
-        tell("measuring image quality", i + 1, len(locators))
-    return pd.DataFrame(rows, columns=list(quality.Quality._fields))
+            return error
+
+    rows: list[tuple[float | None, ...]] = []
+    gone = []
+    # In portions, so that a person who stops it does not wait for all of them.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(locators), 64):
+            for found in pool.map(measure, locators[start : start + 64]):
+                if isinstance(found, ImageError):
+                    gone.append(str(found))
+                rows.append((None,) * len(QUALITY) if isinstance(found, ImageError) else found)
+            tell("measuring image quality", len(rows), len(locators))
+    table = pd.DataFrame(rows, columns=list(QUALITY), dtype=np.float64)
+    return table.astype({"width": "Int64", "height": "Int64"}), gone

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WEAK = 0.05  # closer than this to 0.5 or to the threshold, a decision is not to be trusted
+DIGITS = 6  # of probabilities in rows; decisions are taken on these digits, so that a row explains itself
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,27 @@ class Answer:
     """Raw class activation maps, shape (targets, h, w); not part of the contract."""
 
     def row(self) -> dict[str, Any]:
-        """The contract's fields, in its order; probabilities to six digits."""
+        """The contract's fields, in its order; probabilities to `DIGITS` digits."""
         values = {name: getattr(self, name) for name in COLUMNS}
-        return {name: round(v, 6) if isinstance(v, float) else v for name, v in values.items()}
+        return {name: round(v, DIGITS) if isinstance(v, float) else v for name, v in values.items()}
 
     def json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(self.row(), ensure_ascii=False)
+        """One line of JSON, in ASCII: other characters of a path are escaped, also those that are not UTF-8."""
+        return json.dumps(self.row(), allow_nan=False)
 
 
 COLUMNS = tuple(item.name for item in fields(Answer) if item.name != "heat")
+
+
+def decide(probability: float, threshold: float) -> tuple[str, float, bool]:
+    """The answer to a calibrated probability of `malignant`.
+
+    Returns:
+        The label, its confidence (the probability of the label), and whether the decision is weak.
+    """
+    is_malignant = round(probability, DIGITS) >= round(threshold, DIGITS)
+    label, confidence = ("malignant", probability) if is_malignant else ("benign", 1 - probability)
+    return label, confidence, is_weak(probability, threshold)
 
 
 def is_weak(probability: float, threshold: float) -> bool:

@@ -1,13 +1,21 @@
 """What is measurably not fit to judge, and why, in a sentence a clinician understands.
 
-The limits lie outside what dermoscopic images show: of 4,000 drawn from HAM10000, ISIC 2017 and MILK10k, the
-0.1 % least sharp measure 12, 6 and 4, the 0.1 % with least contrast 7, 7 and 5, and mean luminance runs from
-46 to 234.
+The limits are set outside what dermoscopic images show. Of all dermoscopic images of three sources, 224
+or 256 pixels on the shorter side, the gate refuses
+
+- HAM10000: 0 of 5,984;
+- ISIC 2017, training and validation: 0 of 2,150;
+- MILK10k: 6 of 5,085 (0.1 %), pale lesions that are also soft.
+
+Of every tenth of these images, spoilt on purpose at 224 pixels, it refuses 96 % after Gaussian blur of 2
+pixels and 99.9 % of 3 (1 pixel: 0.5 %), 99 % at a fifth of the light, 61 % at twice it and 98 % with a tenth of
+the contrast; shrunk to 160, 128 and 100 pixels it refuses 1.8 %, 4.7 % and 33 %, since detail is lost. It
+does not tell dermoscopy from other photographs: it takes all 400 close-ups of MILK10k.
 """
 
 from melascope.quality import Quality
 
-MIN_SIDE = 100  # pixels: below it, network and globules are smaller than a pixel
+MIN_SIDE = 100  # pixels; chosen, not measured: no source has images below 224
 MIN_SHARPNESS = 4.0
 MIN_CONTRAST = 4.0
 BRIGHTNESS = (40.0, 240.0)
@@ -20,12 +28,12 @@ def refusal(quality: Quality) -> str | None:
             f"The image is too small ({quality.width} x {quality.height} pixels; "
             f"at least {MIN_SIDE} on each side are needed)."
         )
-    if quality.contrast < MIN_CONTRAST:
-        return "The image is nearly uniform: no lesion can be told from skin."
     if quality.brightness < BRIGHTNESS[0]:
         return "The image is too dark to judge."
     if quality.brightness > BRIGHTNESS[1]:
         return "The image is too bright to judge."
+    if quality.contrast < MIN_CONTRAST:
+        return "The image is nearly uniform: no lesion can be told from skin."
     if quality.sharpness < MIN_SHARPNESS:
-        return "The image is out of focus."
+        return "The image is out of focus, or shows hardly any detail."
     return None

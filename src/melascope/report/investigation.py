@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
 
 from melascope import bootstrap, files, images
+from melascope.errors import ImageError
 from melascope.explain.overlay import pair
 from melascope.explain.weak import COLUMNS, Findings
 from melascope.infer.predictor import Predictor
@@ -16,15 +19,17 @@ from melascope.progress import Progress, silent
 from melascope.report.html import data_uri, render
 
 PAGE, TABLE = "investigation.html", "weak_decisions.csv"
-_MOST = 24  # pictures in a gallery
-_SIDE = 176
+_MOST = 24  # images in a gallery
+_SIDE = 224
 _WORDS = ("benign", "malignant")
 _QUALITY = ("sharpness", "contrast", "brightness")
+_WEAK, _OTHERS = "weak decisions", "all others"
 
 
 def write(
     findings: Findings,
     predictor: Predictor,
+    metrics: dict[str, Any],
     band: tuple[float, float],
     out: Path,
     tell: Progress = silent,
@@ -34,6 +39,7 @@ def write(
     Args:
         findings: from `melascope.explain.weak.find`.
         predictor: the model that was evaluated, for the heat maps.
+        metrics: what `metrics.json` holds.
         band: as given to `find`.
         out: folder to write into.
         tell: hears how far it is.
@@ -41,8 +47,8 @@ def write(
     Returns:
         The path of the page.
     """
-    threshold = predictor.card.threshold["malignant"]
     with files.replacing(out / TABLE) as beside:
+        (out / PAGE).unlink(missing_ok=True)  # galleries never stand beside the table of another run
         findings.weak[COLUMNS].to_csv(beside, index=False)
     galleries = [
         {
@@ -54,28 +60,31 @@ def write(
         for title, lead, rows in (
             (
                 "False negatives",
-                "Malignant lesions that the model would have called benign, the most confident misses first.",
+                "Malignant lesions that the model called benign, the most confident misses first.",
                 findings.missed,
             ),
             (
                 "False positives",
-                "Benign lesions that it would have called malignant, the most confident alarms first.",
+                "Benign lesions that it called malignant, the most confident alarms first.",
                 findings.alarms,
             ),
             (
                 "Weak decisions",
-                f"Probability between {band[0]:g} and {band[1]:g}, or as close to the threshold.",
+                f"Probability between {band[0]:g} and {band[1]:g}, or as close to the threshold; the closest "
+                "first.",
                 findings.weak,
             ),
         )
     ]
     page = render(
         "investigation.html",
-        model=predictor.card.identity,
-        threshold=threshold,
+        m=metrics,
+        threshold=predictor.card.threshold["malignant"],
         sensitivity=predictor.card.sensitivity,
         band=band,
         judged=len(findings.judged),
+        refused=int((findings.judged["status"] == "refused").sum()),
+        gone=findings.gone,
         errors=_errors(findings.judged),
         qualities=_qualities(findings),
         galleries=galleries,
@@ -91,55 +100,84 @@ def _figures(rows: pd.DataFrame, predictor: Predictor, what: str, tell: Progress
     for i, (row, answer) in enumerate(zip(rows.to_dict("records"), answers, strict=True)):
         tell(what, i + 1, len(rows))
         if answer.heat is None:
-            continue  # gone since it was evaluated; its row in the table stays
-        pixels = images.decode(files.read(answer.path), answer.path)
-        picture = io.BytesIO()
-        pair(pixels, answer.heat[TARGETS.index("malignant")], _SIDE).save(picture, "JPEG", quality=85)
+            continue  # gone since it was evaluated, which the page says; its row in the table stays
+        try:
+            pixels = images.decode(files.read(answer.path), answer.path, at_least=_SIDE)
+        except ImageError:
+            continue
+        square, overlay = pair(pixels, answer.heat[TARGETS.index("malignant")], _SIDE)
         figures.append(
             {
-                "picture": data_uri(picture.getvalue(), "image/jpeg"),
+                "square": _jpeg(square),
+                "overlay": _jpeg(overlay),
                 "image_id": row["image_id"],
                 "p": row["p_malignant"],
                 "truth": "truth not known" if pd.isna(row["malignant"]) else _WORDS[bool(row["malignant"])],
                 "diagnosis": None if pd.isna(row["diagnosis"]) else row["diagnosis"],
                 "source": row["source"],
+                "refused": row["reason"] if row["status"] == "refused" else None,
             }
         )
     return figures
 
 
-def _errors(judged: pd.DataFrame) -> list[dict[str, Any]]:
-    """How often the answer at the threshold is wrong, among weak decisions and among the others."""
+def _jpeg(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=85)
+    return data_uri(data.getvalue(), "image/jpeg")
+
+
+def _errors(judged: pd.DataFrame) -> dict[str, Any]:
+    """How often the answer at the threshold is wrong, among weak decisions and among the others.
+
+    Returns:
+        `rows`, a share of wrong answers for each of both, and `difference`, weak minus others: each with
+        `value`, `low`, `high` (95 % interval over groups), or None.
+    """
     known = judged[judged["malignant"].notna()]
+    if known.empty:
+        return {"rows": [], "difference": None}
     wrong = (known["called"] != known["malignant"].astype(bool)).to_numpy(dtype=np.float64)
-    told = []
-    for name, chosen in (
-        ("weak decisions", (known["weak_because"] != "").to_numpy()),
-        ("all others", (known["weak_because"] == "").to_numpy()),
-    ):
-        row: dict[str, Any] = {"name": name, "n": int(chosen.sum()), "value": None, "low": None, "high": None}
-        if chosen.any():
-            part, group = wrong[chosen], pd.factorize(known["group"][chosen])[0]
+    weak = (known["weak_because"] != "").to_numpy()
+    group = pd.factorize(known["group"])[0]
 
-            def rate(weights: np.ndarray, part: np.ndarray = part) -> dict[str, np.ndarray]:
-                return {"wrong": weights @ part / weights.sum(axis=1)}
+    def rates(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        with np.errstate(invalid="ignore"):  # a resample without weak decisions has no rate
+            parts = {
+                name: weights[:, chosen] @ wrong[chosen] / weights[:, chosen].sum(axis=1)
+                for name, chosen in ((_WEAK, weak), (_OTHERS, ~weak))
+            }
+        return {**parts, "difference": parts[_WEAK] - parts[_OTHERS]}
 
-            interval = bootstrap.interval(bootstrap.draws(rate, group)["wrong"])
-            row |= {"value": float(part.mean()), "low": interval.low, "high": interval.high}
-        told.append(row)
-    return told
+    found = rates(np.ones((1, len(known))))
+    draws = bootstrap.draws(rates, group)
+
+    def figure(name: str) -> dict[str, Any]:
+        value = float(found[name][0])
+        if np.isnan(value):
+            return {"value": None, "low": None, "high": None}
+        interval = bootstrap.interval(draws[name])
+        if name != "difference" and value in {0.0, 1.0}:
+            interval = bootstrap.exact(value, len(set(group[weak if name == _WEAK else ~weak])))
+        return {"value": value, "low": interval.low, "high": interval.high}
+
+    rows = [
+        {"name": name, "n": int(chosen.sum()), **figure(name)}
+        for name, chosen in ((_WEAK, weak), (_OTHERS, ~weak))
+    ]
+    return {"rows": rows, "difference": figure("difference")}
 
 
 def _qualities(findings: Findings) -> list[dict[str, Any]]:
-    """Median quality of weak and wrong decisions beside that of all images."""
+    """Median quality of weak and of wrong decisions beside that of all images."""
     parts = {
         "all images": findings.judged,
-        "weak decisions": findings.weak,
+        _WEAK: findings.weak,
         "false negatives": findings.missed,
         "false positives": findings.alarms,
     }
     return [
         {"name": name, "n": len(rows), **{column: rows[column].median() for column in _QUALITY}}
-        for name, rows in parts.items()
+        for name, rows in ((name, part[part["sharpness"].notna()]) for name, part in parts.items())
         if len(rows)
     ]

@@ -160,8 +160,8 @@ def _style(rng: np.random.Generator, clinic: int, ink: bool) -> Style:
     tint = (1.0, 0.98, 0.97) if clinic == 0 else (0.94, 0.95, 1.06)
     gains = np.array(tint) * np.exp(rng.normal(0, 0.03, 3))
     return Style(
-        width=256 if clinic == 0 else 224,
-        height=192 if clinic == 0 else 224,
+        width=240 if clinic == 0 else 208,
+        height=180 if clinic == 0 else 208,
         hair=int(rng.integers(2, 14)) if rng.random() < 0.35 else 0,
         ruler=bool(rng.random() < 0.12),
         bubbles=int(rng.integers(1, 8)) if rng.random() < 0.3 else 0,

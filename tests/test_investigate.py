@@ -1,0 +1,192 @@
+"""Investigating: which decisions are weak or wrong, and the page that shows them."""
+
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import made_up
+import tiny
+from melascope.cli.main import app
+from melascope.errors import DataError
+from melascope.explain import weak
+from melascope.images import decode
+from melascope.quality import measure
+from melascope.report import investigation
+
+
+@pytest.fixture(scope="module")
+def predictions(pictures) -> pd.DataFrame:
+    """Forty predictions, one that failed, of images that are there."""
+    table = made_up.predictions(images=40, groups=30)
+    table["path"] = sorted(map(str, pictures.iterdir()))
+    table.loc[7, ["status", "reason"]] = ["error", "damaged"]
+    table.loc[7, ["p_malignant", "p_melanoma"]] = np.nan
+    table.loc[11, "malignant"] = pd.NA
+    table.loc[13, ["status", "reason"]] = ["refused", "The image is too dark to judge."]
+    # By hand: in the band, at the threshold, at its edge (not weak), a miss, a false alarm.
+    table.loc[[0, 1, 2, 3, 4], "p_malignant"] = [0.52, 0.23, 0.55, 0.01, 0.99]
+    table.loc[[0, 1, 2, 3, 4], "malignant"] = [True, True, True, True, False]
+    return table
+
+
+def test_weak_missed_and_false_alarms_are_told_apart(predictions):
+    found = weak.find(predictions, threshold=0.2)
+    assert set(found.judged["image_id"]) == set(predictions["image_id"].drop(7))
+    because = found.judged.set_index("image_id")["weak_because"]
+    ids = predictions["image_id"]
+    assert [because[ids[i]] for i in range(5)] == ["band", "threshold", "", "", ""]
+    for row in found.judged.itertuples():
+        p = row.p_malignant
+        assert (row.weak_because != "") == (0.45 < p < 0.55 or abs(p - 0.2) < 0.05)
+    known = found.judged[found.judged["malignant"].notna()]
+    truth, called = known["malignant"].astype(bool), known["p_malignant"] >= 0.2
+    assert set(found.missed["image_id"]) == set(known["image_id"][truth & ~called])
+    assert set(found.alarms["image_id"]) == set(known["image_id"][~truth & called])
+    assert found.missed["image_id"].iloc[0] == ids[3]
+    assert found.alarms["image_id"].iloc[0] == ids[4]
+    assert found.missed["p_malignant"].is_monotonic_increasing
+    assert found.alarms["p_malignant"].is_monotonic_decreasing
+    near = [min(abs(p - 0.5), abs(p - 0.2)) for p in found.weak["p_malignant"]]
+    assert near == sorted(near)
+    assert not found.gone
+
+
+def test_quality_is_that_of_the_image_itself(predictions):
+    judged = weak.find(predictions, threshold=0.2).judged
+    row = judged.iloc[5]
+    expected = measure(decode(Path(row["path"]).read_bytes(), "image"))
+    assert tuple(row[list(weak.QUALITY)]) == pytest.approx(tuple(expected))
+    assert (row["width"], row["height"]) == (240, 200)
+
+
+def test_a_band_of_ones_own_moves_both(predictions):
+    found = weak.find(predictions, threshold=0.2, band=(0.3, 0.7))
+    p = found.judged["p_malignant"]
+    expected = ((p > 0.3) & (p < 0.7)) | ((p - 0.2).abs() < 0.2)
+    assert (found.judged["weak_because"] != "").equals(expected)
+    for band in ((0.6, 0.4), (-0.1, 0.5), (0.5, 1.1), (float("nan"), 1.0)):
+        with pytest.raises(DataError, match="a band needs"):
+            weak.find(predictions, 0.2, band)
+
+
+def test_images_that_are_gone_are_named_and_stop_nothing(predictions):
+    some = predictions.copy()
+    some.loc[[2, 5], "path"] = ["gone.jpg", "lost.jpg"]
+    found = weak.find(some, 0.2)
+    assert [line.partition(":")[0] for line in found.gone] == ["gone.jpg", "lost.jpg"]
+    assert found.judged["sharpness"].isna().sum() == 2
+    assert len(found.judged) == 39
+    with pytest.raises(DataError, match=r"nowhere\.jpg: .*evaluate again"):
+        weak.find(some.assign(path="nowhere.jpg"), 0.2)
+
+
+def test_error_rates_and_their_difference_are_counted_right(predictions):
+    judged = weak.find(predictions, threshold=0.2).judged
+    told = investigation._errors(judged)
+    known = judged[judged["malignant"].notna()]
+    wrong = (known["p_malignant"] >= 0.2) != known["malignant"].astype(bool)
+    is_weak = known["weak_because"] != ""
+    for row, chosen in zip(told["rows"], (is_weak, ~is_weak), strict=True):
+        assert row["n"] == chosen.sum()
+        assert row["value"] == pytest.approx(wrong[chosen].mean())
+        assert row["low"] <= row["value"] <= row["high"]
+    assert told["difference"]["value"] == pytest.approx(wrong[is_weak].mean() - wrong[~is_weak].mean())
+    none = investigation._errors(judged.assign(weak_because=""))
+    assert none["rows"][0]["value"] is None
+    assert none["difference"]["value"] is None
+    assert investigation._errors(judged.assign(malignant=pd.NA))["rows"] == []
+
+
+@pytest.fixture(scope="module")
+def report(tiny_model, pictures, tmp_path_factory) -> Path:
+    """A report folder as `evaluate` writes it, with the tiny model's own answers."""
+    from melascope.evaluate import evaluation
+    from melascope.evaluate.caveats import Origin
+    from melascope.infer.predictor import Predictor
+
+    folder = tmp_path_factory.mktemp("report")
+    table = made_up.predictions(images=40, groups=30).assign(path=sorted(map(str, pictures.iterdir())))
+    for suffix in (".keras", ".json", ".onnx"):
+        shutil.copy(tiny_model.with_suffix(suffix), folder / f"tiny{suffix}")
+    predictor = Predictor.load(folder / "tiny")
+    found = evaluation.predict(predictor, table)
+    found.to_parquet(folder / "predictions.parquet")
+    origin = Origin("data", made_up.DATA_HASH, "test", False)
+    metrics = evaluation.assess(found, predictor.card, origin, str(folder / "tiny"), resamples=20)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def investigate(*words: object):
+    return CliRunner().invoke(app, ["investigate", *map(str, words)])
+
+
+def test_the_command_writes_the_table_and_the_page(report, tmp_path):
+    result = investigate(report, "--out", tmp_path / "out", "--band", "0.2,0.8")
+    assert result.exit_code == 0, result.exception
+    lines = result.stdout.splitlines()
+    assert lines[-1] == str(tmp_path / "out" / "investigation.html")
+    counts = {line[:17].strip(): int(line[17:]) for line in lines[:3]}
+    predictions = pd.read_parquet(report / "predictions.parquet")
+    p, truth = predictions["p_malignant"], predictions["malignant"].astype(bool)
+    is_weak = ((p > 0.2) & (p < 0.8)) | ((p - 0.3).abs() < 0.3)
+    assert counts == {
+        "weak decisions": is_weak.sum(),
+        "false negatives": (truth & (p < 0.3)).sum(),
+        "false positives": (~truth & (p >= 0.3)).sum(),
+    }
+    table = pd.read_csv(tmp_path / "out" / "weak_decisions.csv")
+    assert list(table.columns) == weak.COLUMNS
+    assert set(table["image_id"]) == set(predictions["image_id"][is_weak])
+    page = (tmp_path / "out" / "investigation.html").read_text()
+    assert page.count('<img src="data:image/jpeg') == 2 * sum(min(n, 24) for n in counts.values())
+    assert not re.search(r'(src|href)="(?!data:)', page)  # asks nothing of the network
+    assert "it is not evidence" in page
+    assert "never replaces" in page
+    assert "24 of" in page
+    for warning in json.loads((report / "metrics.json").read_text())["warnings"]:
+        assert warning in html.unescape(page)
+
+
+def test_what_is_in_a_report_cannot_become_markup(report, tmp_path):
+    folder = Path(shutil.copytree(report, tmp_path / "report"))
+    table = pd.read_parquet(folder / "predictions.parquet").assign(diagnosis="<script>alert(1)</script>")
+    table.to_parquet(folder / "predictions.parquet")
+    assert investigate(folder, "--band", "0,1").exit_code == 0
+    page = (folder / "investigation.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_an_image_that_is_gone_is_exit_code_1(report, tmp_path):
+    folder = Path(shutil.copytree(report, tmp_path / "report"))
+    table = pd.read_parquet(folder / "predictions.parquet")
+    table.loc[0, "path"] = "gone.jpg"
+    table.to_parquet(folder / "predictions.parquet")
+    result = investigate(folder, "--band", "0,1")
+    assert result.exit_code == 1
+    assert "gone.jpg: " in result.stderr
+    assert "1 of the images can no longer be read" in (folder / "investigation.html").read_text()
+
+
+def test_a_report_of_another_model_or_a_bad_band_is_refused(report, tmp_path):
+    for band in ("0.5", "a,b", "0.1,0.2,0.3", "0.6,0.5"):
+        result = investigate(report, "--band", band, "--out", tmp_path / "out")
+        assert isinstance(result.exception, DataError), band
+        assert "band" in str(result.exception)
+    folder = Path(shutil.copytree(report, tmp_path / "report"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["model"]["path"] = str(folder / "tiny")
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    tiny.write_card(folder / "tiny.json", threshold={"malignant": 0.4, "melanoma": 0.2})
+    result = investigate(folder, "--out", tmp_path / "out")
+    assert isinstance(result.exception, DataError)
+    assert "its model has changed since; evaluate again" in str(result.exception)
+    assert not (tmp_path / "out").exists()

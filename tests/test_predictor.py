@@ -1,0 +1,172 @@
+"""The predictor: Keras's answers without Keras, in order, and models found where they are."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny
+from melascope.errors import ModelError
+from melascope.images import load
+from melascope.infer import convert
+from melascope.infer.answer import decide, is_weak
+from melascope.infer.predictor import Predictor
+from melascope.learn import network
+from melascope.learn.backend import keras
+
+
+@pytest.fixture
+def copy(tiny_model, tmp_path) -> Path:
+    """A copy of the model to play with."""
+    return Path(shutil.copytree(tiny_model.parent, tmp_path / "model")) / "tiny.keras"
+
+
+def test_answers_are_those_of_keras_with_the_card_applied(tiny_model, pictures):
+    paths = sorted(map(str, pictures.iterdir()))
+    answers = list(Predictor.load(tiny_model).predict(paths))
+    net = keras.saving.load_model(tiny_model, compile=False)
+    pixels = np.stack([load(path, tiny.SIZE) for path in paths]).astype(np.float32)
+    logits = network.part(net, "logits").predict(pixels, verbose=0)
+    assert np.ptp(logits) > 1
+    for i, (target, temperature) in enumerate(tiny.TEMPERATURE.items()):
+        expected = 1 / (1 + np.exp(-logits[:, i] / temperature))
+        np.testing.assert_allclose([getattr(a, target) for a in answers], expected, atol=1e-5)
+    assert [a.path for a in answers] == paths
+    assert {a.label for a in answers} == {"malignant", "benign"}
+    for answer in answers:
+        assert (answer.label == "malignant") == (answer.malignant >= tiny.THRESHOLD["malignant"])
+        sure = answer.malignant if answer.label == "malignant" else 1 - answer.malignant
+        assert answer.confidence == sure
+
+
+def test_what_cannot_be_read_keeps_its_place_and_stops_nothing(tiny_model, pictures):
+    good = sorted(map(str, pictures.iterdir()))
+    mixed = [path for i, path in enumerate(good) for path in ([path, f"no{i}.jpg"] if i % 3 == 0 else [path])]
+    heard: list[tuple[int, int]] = []
+    predictor = Predictor.load(tiny_model)
+    answers = list(predictor.predict(mixed, lambda what, done, total: heard.append((done, total))))
+    assert [a.path for a in answers] == mixed
+    assert [a.status == "error" for a in answers] == [path.startswith("no") for path in mixed]
+    assert all((a.heat is None) == (a.status == "error") for a in answers)
+    assert heard[-1] == (len(mixed), len(mixed))
+    alone = {a.path: a for path in good[:3] for a in predictor.predict([path])}
+    for answer in answers[:5]:  # company changes nothing
+        if answer.path in alone:
+            assert answer.malignant == pytest.approx(alone[answer.path].malignant, abs=1e-6)
+
+
+def test_nothing_is_read_far_ahead_of_who_listens(tiny_model, pictures):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield str(pictures / "00.png")
+
+    answers = Predictor.load(tiny_model).predict(endless())
+    assert next(answers).status == "ok"
+    answers.close()
+    assert len(taken) < 100
+
+
+@pytest.mark.parametrize("word", ["tiny.keras", "tiny", "folder", "folder/model"])
+def test_a_model_is_named_by_file_stem_or_folder(word, copy, pictures, monkeypatch):
+    folder = copy.parent / "folder"
+    folder.mkdir()
+    for suffix in (".keras", ".json", ".onnx"):
+        shutil.copy(copy.with_suffix(suffix), folder / f"model{suffix}")
+    monkeypatch.chdir(copy.parent)
+    assert next(Predictor.load(word).predict([str(pictures / "00.png")])).status == "ok"
+
+
+def test_the_converted_file_and_the_card_suffice(copy, pictures, monkeypatch):
+    copy.unlink()
+    monkeypatch.setattr(convert, "to_onnx", None)
+    assert next(Predictor.load(copy).predict([str(pictures / "00.png")])).status == "ok"
+
+
+@pytest.mark.parametrize("state", ["missing", "broken", "of another model"])
+def test_a_converted_file_that_does_not_serve_is_made_anew(state, copy, pictures):
+    onnx = copy.with_suffix(".onnx")
+    expected = next(Predictor.load(copy).predict([str(pictures / "00.png")]))
+    if state == "missing":
+        onnx.unlink()
+    elif state == "broken":
+        onnx.write_bytes(onnx.read_bytes()[:2000])
+    else:
+        other = tiny.build()
+        other.get_layer("logits").set_weights([np.zeros((16, 2)), np.zeros(2)])
+        other.save(copy.parent / "other.keras")
+        convert.to_onnx(copy.parent / "other.keras", onnx)
+    heard = []
+    predictor = Predictor.load(copy, lambda what, done, total: heard.append(what))
+    assert heard == ["converting tiny.keras, once"] * 2
+    assert next(predictor.predict([str(pictures / "00.png")])).malignant == expected.malignant
+    Predictor.load(copy, lambda *_: pytest.fail("converted twice"))
+
+
+def test_the_cache_serves_where_the_folder_cannot_be_written(copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    copy.with_suffix(".onnx").unlink()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    Predictor.load(copy)
+    assert not copy.with_suffix(".onnx").exists()
+    assert len(list((tmp_path / "cache" / "melascope").iterdir())) == 1
+    Predictor.load(copy, lambda *_: pytest.fail("converted twice"))
+
+
+def test_a_target_that_was_not_learned_is_none(copy, pictures):
+    tiny.write_card(copy, temperature={"malignant": 1.0}, threshold={"malignant": 0.5})
+    answer = next(Predictor.load(copy).predict([str(pictures / "00.png")]))
+    assert answer.melanoma is None
+    assert answer.malignant is not None
+
+
+def test_models_that_are_none_are_one_line(copy, tmp_path):
+    def says(match: str, model: Path = copy) -> None:
+        with pytest.raises(ModelError, match=match):
+            Predictor.load(model)
+
+    says("nowhere: no such model; give a .keras file", tmp_path / "nowhere")
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+    says(r"photo\.jpg: not a model; give a \.keras file", tmp_path / "photo.jpg")
+    (tmp_path / "empty").mkdir()
+    says("empty: no such model", tmp_path / "empty")
+    (tmp_path / "text.keras").write_text("not a model")
+    says(r"text\.json: missing", tmp_path / "text.keras")
+    tiny.write_card(tmp_path / "text.json")
+    says(r"text\.keras: not a \.keras file", tmp_path / "text.keras")
+    tiny.write_card(copy, input_size=tiny.SIZE + 1)
+    says("something else than its card says")
+    tiny.write_card(copy, keras_sha256="0" * 64)
+    says("not the model that its card tiny.json describes")
+    copy.unlink()
+    says("not made from the model that its card describes; get its .keras file too")
+    copy.with_suffix(".onnx").write_bytes(b"nonsense")
+    says("not a model ONNX Runtime can load")
+    copy.with_suffix(".json").write_text("{}")
+    says("not a model's card")
+
+
+def test_weights_that_give_no_number_give_no_answer(copy, pictures):
+    net = keras.saving.load_model(copy, compile=False)
+    net.get_layer("logits").set_weights([np.full((16, 2), np.inf), np.zeros(2)])
+    net.save(copy)
+    tiny.write_card(copy)
+    with pytest.raises(ModelError, match=r"tiny"):
+        list(Predictor.load(copy).predict([str(pictures / "00.png")]))
+
+
+def test_weak_is_near_one_half_or_near_the_threshold():
+    assert [is_weak(p, 0.2) for p in (0.14, 0.16, 0.24, 0.26, 0.44, 0.46, 0.54, 0.56)] == [
+        False, True, True, False, False, True, True, False,
+    ]  # fmt: skip
+
+
+def test_a_decision_follows_from_the_digits_that_are_shown():
+    assert decide(0.31, 0.31) == ("malignant", 0.31, True)
+    assert decide(0.2999996, 0.3000004) == ("malignant", 0.2999996, True)  # both shown as 0.3
+    assert decide(0.299999, 0.3)[0] == "benign"
+    assert decide(0.1, 0.3) == ("benign", 0.9, False)
