@@ -35,8 +35,9 @@ def test_a_heat_map_runs_from_zero_to_its_own_maximum():
     large = heat_map(CAM, 64)
     assert large.shape == (64, 64)
     assert large.min() >= 0
-    assert large.max() == pytest.approx(1, abs=1e-3)
-    assert np.unravel_index(large.argmax(), large.shape) > (48, 48)  # in the hot corner
+    assert large.max() == 1
+    assert (large == 1).sum() < 10  # a peak, not a plateau
+    assert large[32:, 32:].mean() > 4 * large[:32].mean()
     assert not heat_map(-np.abs(CAM), 8).any()
 
 

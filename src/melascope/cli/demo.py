@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from melascope.synthetic import Truth
 
 _STAGES = ("raw", "data", "run", "report", "explain")
-_NETWORK = "--backbone MobileNetV3Small --weights none --size 64 --batch 16 --rate 0.004"
+_NETWORK = "--backbone MobileNetV3Small --weights none --size 64 --rate 0.003"
 _SHOWN = 10  # predictions in the table
 _EXPLAINED = 4
 
@@ -31,7 +31,7 @@ _EXPLAINED = 4
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
-    images: Annotated[int, typer.Option(min=60, help="Fewer are quicker, and worse.")] = 600,
+    images: Annotated[int, typer.Option(min=60, help="Fewer are quicker, and worse.")] = 800,
     epochs: Annotated[int, typer.Option(min=1, help="Fewer are quicker, and worse.")] = 18,
 ) -> None:
     """Tell the whole story on synthetic images in minutes: draw, prepare, train, evaluate, explain, predict.

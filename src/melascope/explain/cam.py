@@ -19,10 +19,8 @@ def heat_map(cam: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     Returns:
         Shape (size, size), values 0 to 1; all zero where nothing speaks for the target.
     """
-    positive = np.maximum(cam, 0)
-    top = float(positive.max())
-    if top > 0:
-        positive = positive / top
-    image = Image.fromarray(positive.astype(np.float32))
-    smooth = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
-    return smooth.clip(0, 1)
+    image = Image.fromarray(np.maximum(cam, 0).astype(np.float32))
+    smooth = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32).clip(0)
+    top = smooth.max()  # after resizing: the curve overshoots, and clipping would make plateaus of peaks
+    heat: NDArray[np.float32] = smooth / top if top > 0 else smooth
+    return heat
