@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 export KERAS_BACKEND ?= torch
+# Two test processes share the cores: threads of their own would wait for each other.
+test test-all: export OMP_NUM_THREADS = 1
 
 .PHONY: demo test test-all lint bench
 .DEFAULT_GOAL := demo

@@ -69,7 +69,7 @@ def _csv(values: Sequence[object]) -> str:
 
 _ROW = "{:10} {:>10} {:>9} {:>8}  {}"
 _HEADER = _ROW.format("answer", "confidence", "malignant", "melanoma", "image")
-_INDENT = " " * 11  # of a remark, which stands under its answer
+_INDENT = " " * 4  # of a remark, which stands under its answer
 
 
 def _table(answer: Answer) -> str:

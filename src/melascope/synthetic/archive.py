@@ -165,7 +165,7 @@ def _style(rng: np.random.Generator, clinic: int, ink: bool) -> Style:
         hair=int(rng.integers(2, 14)) if rng.random() < 0.35 else 0,
         ruler=bool(rng.random() < 0.12),
         bubbles=int(rng.integers(1, 8)) if rng.random() < 0.3 else 0,
-        dark_corners=bool(rng.random() < (0.04 if clinic == 0 else 0.3)),
+        dark_corners=bool(rng.random() < (0.04 if clinic == 0 else 0.3)) and not ink,
         ink=ink,
         tint=(float(gains[0]), float(gains[1]), float(gains[2])),
         turn=float(rng.uniform(0, 2 * np.pi)),
