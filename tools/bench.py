@@ -28,7 +28,7 @@ from melascope.labels import TARGETS
 from melascope.learn import network
 from melascope.learn.card import Card
 
-SIZE, BACKBONE, IMAGES, BATCH = 160, "MobileNetV2", 400, 32
+SIZE, BACKBONE, IMAGES = 160, "MobileNetV2", 400
 
 # The usual script: the one that a user without Melascope would write.
 PLAIN = """
@@ -91,9 +91,11 @@ def bare_session(path: Path) -> float:
 def main() -> None:
     """Measure, print, write."""
     python, melascope = sys.executable, Path(sys.executable).with_name("melascope")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        synthetic.write_archive(folder / "raw", images=IMAGES, seed=0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        truth = synthetic.write_archive(folder / "raw", images=IMAGES, seed=0)
+        for name in truth.damaged:  # the plain script would stop at them
+            (folder / "raw" / "clinic_a" / f"{name}.jpg").unlink()
         pictures = sorted(str(path) for path in (folder / "raw").rglob("*.jpg"))[:IMAGES]
         model = make_model(folder)
         predictor = Predictor.load(model)
