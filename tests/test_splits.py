@@ -179,6 +179,33 @@ def test_every_stratum_is_dealt_in_the_shares() -> None:
             assert abs(of_stratum[source, malignant, name] - share * size) <= 2
 
 
+def test_large_groups_are_shared_out_like_small_ones() -> None:
+    """Dealt to where most is lacking in images, all the large ones would go to the training split."""
+    sizes = np.repeat([4, 2, 1], [20, 40, 400])
+    rows = frame(
+        group=[f"g{i}" for i, size in enumerate(sizes) for _ in range(size)],
+        malignant=pd.array([False] * sizes.sum(), dtype="boolean"),
+        melanoma=pd.array([False] * sizes.sum(), dtype="boolean"),
+    )
+    split = splits.deal(rows, FRACTIONS, 0).groupby(rows["group"]).first()
+    size = rows["group"].value_counts().reindex(split.index)
+    for one in (4, 2, 1):
+        shares = split[size == one].value_counts(normalize=True)
+        assert shares.reindex(SPLITS).tolist() == pytest.approx(FRACTIONS, abs=0.06)
+
+
+def test_a_group_larger_than_a_share_is_trained_on() -> None:
+    size = {"huge": 40, "large": 30} | {f"g{i}": 1 for i in range(30)}
+    rows = frame(
+        group=[name for name, images in size.items() for _ in range(images)],
+        malignant=pd.array([False] * 100, dtype="boolean"),
+        melanoma=pd.array([False] * 100, dtype="boolean"),
+    )
+    split = splits.deal(rows, FRACTIONS, 0)
+    assert set(split[rows["group"].isin(["huge", "large"])]) == {"train"}
+    assert split.value_counts().to_dict() == {"train": 70, "validation": 15, "test": 15}
+
+
 def test_rare_labels_of_many_sources_reach_every_split() -> None:
     """One melanoma a source: dealt source by source, all would go to the training split."""
     rows = frame(

@@ -19,8 +19,10 @@ def deal(rows: pd.DataFrame, fractions: Sequence[float], seed: int) -> pd.Series
     """Give each image a split, so that no group spans two.
 
     A group belongs to the stratum of its source and of its most telling label. In each stratum the
-    largest groups come first, equal ones in an order that only `seed` and their names decide, and each goes
-    where most is lacking. What cannot be dealt evenly is made up for in the next stratum of that label.
+    largest groups come first, equal ones in an order that only `seed` and their names decide. Each goes to the
+    split that is furthest behind its share, so that large groups are shared out like small ones; one that no
+    split has room for goes where most is lacking. What cannot be dealt evenly is made up for in the next
+    stratum of that label.
 
     Args:
         rows: `image_id`, `group`, `source`, `malignant`, `melanoma` of the usable images.
@@ -39,7 +41,7 @@ def deal(rows: pd.DataFrame, fractions: Sequence[float], seed: int) -> pd.Series
             lacking = share * stratum["size"].sum() + owed
             sizes = {str(name): int(size) for name, size in stratum["size"].items()}
             for name in sorted(sizes, key=lambda name: (-sizes[name], _draw(seed, name))):
-                split = _most_lacking(lacking, share)
+                split = _furthest_behind(lacking, share, sizes[name])
                 lacking[split] -= sizes[name]
                 dealt[name] = SPLITS[split]
             # A huge group must not push everything of the next source into the other splits.
@@ -47,9 +49,13 @@ def deal(rows: pd.DataFrame, fractions: Sequence[float], seed: int) -> pd.Series
     return rows["group"].map(dealt)
 
 
-def _most_lacking(lacking: NDArray[np.float64], share: NDArray[np.float64]) -> int:
-    # Rounded, so that ties do not hang on the last bit; a split of no share never gets a group.
-    return int(np.argmax(np.where(share > 0, np.round(lacking, 9), -np.inf)))
+def _furthest_behind(lacking: NDArray[np.float64], share: NDArray[np.float64], size: int) -> int:
+    room = (share > 0) & (lacking >= size)
+    # A split of no share never gets a group.
+    behind = np.divide(lacking, share, out=np.zeros_like(share), where=share > 0)
+    score = np.where(room, behind, -np.inf) if room.any() else np.where(share > 0, lacking, -np.inf)
+    # Rounded, so that ties do not hang on the last bit; among equals the largest share comes first.
+    return int(np.lexsort((share, np.round(score, 9)))[-1])
 
 
 def _describe(rows: pd.DataFrame) -> pd.DataFrame:
