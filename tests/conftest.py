@@ -23,7 +23,7 @@ def tiny_model(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
     tiny.build().save(path)
     tiny.write_card(path)
-    convert.to_onnx(path, path.with_suffix(".onnx"))
+    convert.convert(path, path.with_suffix(".onnx"))
     return path
 
 

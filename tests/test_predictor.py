@@ -99,7 +99,7 @@ def test_a_converted_file_that_does_not_serve_is_made_anew(state, copy, pictures
         other = tiny.build()
         other.get_layer("logits").set_weights([np.zeros((16, 2)), np.zeros(2)])
         other.save(copy.parent / "other.keras")
-        convert.to_onnx(copy.parent / "other.keras", onnx)
+        convert.convert(copy.parent / "other.keras", onnx)
     heard = []
     predictor = Predictor.load(copy, lambda what, done, total: heard.append(what))
     assert heard == ["converting tiny.keras, once"] * 2
@@ -145,7 +145,7 @@ def test_models_that_are_none_are_one_line(copy, tmp_path):
     copy.unlink()
     says("not made from the model that its card describes; get its .keras file too")
     copy.with_suffix(".onnx").write_bytes(b"nonsense")
-    says("not a model ONNX Runtime can load")
+    says("tiny.onnx: not an ONNX model")
     copy.with_suffix(".json").write_text("{}")
     says("not a model's card")
 

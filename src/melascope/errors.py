@@ -28,3 +28,8 @@ class DataError(MelascopeError):
 
 class ModelError(MelascopeError):
     """A model file or its card that is missing, broken, or not what it claims to be."""
+
+
+def one_line(error: Exception) -> str:
+    """What another library's error says, on one line of 160 characters at most."""
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from melascope import files
-from melascope.errors import ImageError
+from melascope.errors import ImageError, one_line
 
 Pixels = NDArray[np.uint8]
 
@@ -62,7 +62,7 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Pixels:
     except Image.DecompressionBombError as error:
         raise ImageError(name, "far more pixels than are accepted") from error
     except Exception as error:  # Pillow's decoders raise nearly every type on malformed input
-        raise ImageError(name, f"damaged image ({_one_line(error)})") from error
+        raise ImageError(name, f"damaged image ({one_line(error)})") from error
 
 
 def format_of(data: bytes) -> str:
@@ -119,7 +119,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,5 +1,6 @@
 """Plain numbers for how fit an image is to judge."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,15 @@ class Quality(NamedTuple):
 def measure(pixels: Pixels) -> Quality:
     """Measure one image."""
     square = Image.fromarray(fit(pixels, _SIDE)).convert("L")
-    grey: NDArray[np.float32] = np.asarray(square, dtype=np.float32)
+    grey = np.asarray(square, dtype=np.int16)
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    brightness, contrast = _mean_and_deviation(grey)
     height, width = pixels.shape[:2]
-    return Quality(float(laplacian.var()), float(grey.std()), float(grey.mean()), width, height)
+    return Quality(_mean_and_deviation(laplacian)[1] ** 2, contrast, brightness, width, height)
+
+
+def _mean_and_deviation(values: NDArray[np.int16]) -> tuple[float, float]:
+    flat = values.ravel().astype(np.float32)
+    mean = float(flat.mean(dtype=np.float64))
+    flat -= np.float32(mean)
+    return mean, math.sqrt(float(flat @ flat) / flat.size)

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from melascope import __version__
-from melascope.cli import demo, evaluate, explain, investigate, predict, prepare, train
+from melascope.cli import demo, evaluate, explain, investigate, model, predict, prepare, train
 from melascope.errors import MelascopeError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 for verb in (prepare, train, evaluate, investigate, explain, predict, demo):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
+app.add_typer(model.app, name="model")
 
 
 @app.callback(invoke_without_command=True)

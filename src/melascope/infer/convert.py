@@ -1,9 +1,10 @@
 """From a `.keras` file to the ONNX file that inference runs: logits and class activation maps."""
 
 import contextlib
-import io
-import warnings
-import zipfile
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,20 @@ import numpy as np
 import onnxruntime
 
 from melascope import files
-from melascope.errors import MelascopeError, ModelError
+from melascope.errors import MelascopeError, ModelError, one_line
+from melascope.infer import graph
 from melascope.labels import TARGETS
 
-INPUT, OUTPUTS = "image", ("logits", "cam")
-HASH = "keras_sha256"  # the ONNX file's note of the .keras file that it was made from
-_MAX_BYTES = 2**30  # of all members of a .keras file, unpacked; the largest backbones have 0.8 GB
-_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _TOLERANCE = 1e-3  # of a logit, absolute and relative; summing float32 in another order costs less
+_LIMIT_S = 600  # the largest backbones take one minute
+_LIMIT_BYTES = 16 * 2**30  # of address space, of which PyTorch alone claims three
 
 
 def to_onnx(keras_path: str | Path, onnx_path: str | Path) -> None:
-    """Convert a model once; needs Keras, which nothing else in this room does.
+    """Convert a model once, in a process of its own.
 
-    The file has the input `image` (N, S, S, 3), float32, RGB 0 to 255, and the outputs `logits` (N, 2) and
-    `cam` (N, 2, h, w). For global average pooling and a linear head, Grad-CAM is the head-weighted sum of the
-    last feature map up to a constant (Selvaraju et al. 2017), so one 1 x 1 convolution gives it, without
-    gradient. Before the file takes its place it is run, and must give the logits that Keras gives.
+    The frameworks that it takes never enter this process, and a file that makes them crash, hang or ask for all
+    memory ends theirs.
 
     Args:
         keras_path: a model made by `train`.
@@ -37,48 +35,56 @@ def to_onnx(keras_path: str | Path, onnx_path: str | Path) -> None:
         ModelError: if the file is not such a model, or what converts it is not installed.
         DataError: if the folder cannot be written to.
     """
-    _inspect(keras_path)
+    with files.replacing(onnx_path) as beside:
+        command = [sys.executable, "-m", __name__, str(keras_path), str(beside)]
+        environment = os.environ | {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
+        try:
+            done = subprocess.run(  # noqa: S603  # our own module
+                command, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(f"{keras_path}: takes more than {_LIMIT_S} s to convert") from error
+        if done.returncode:
+            said = done.stderr.strip().splitlines()[-1:] if done.returncode > 0 else []
+            reason = "".join(said) or f"what converts it died of it ({done.returncode})"
+            raise ModelError(f"{keras_path}: {reason.removeprefix(f'{keras_path}: ')}")
+
+
+def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
+    """Convert a model in this process; needs Keras and PyTorch, which nothing else in this room does.
+
+    The file has the input `image` (N, S, S, 3), float32, RGB 0 to 255, and the outputs `logits` (N, 2) and
+    `cam` (N, 2, h, w). For global average pooling and a linear head, Grad-CAM is the head-weighted sum of the
+    last feature map up to a constant (Selvaraju et al. 2017), so one 1 x 1 convolution gives it, without
+    gradient. The result is run, and must give the logits that Keras gives, before it is written.
+
+    Raises:
+        ModelError: as `to_onnx`.
+    """
     try:
         import onnx  # noqa: F401  # looked for before the long part
+        import onnxscript  # noqa: F401
 
-        from melascope.learn.backend import keras
+        from melascope.learn import export, network
     except ModuleNotFoundError as error:
         raise ModelError(
             f"{keras_path}: has no converted .onnx file yet, and converting needs the package {error.name}; "
             "pip install 'melascope[train]'"
         ) from error
+    whole = network.load(keras_path)
     try:
-        network = keras.saving.load_model(keras_path, compile=False, safe_mode=True)
-    except Exception as error:  # whatever a file nobody vouches for makes Keras raise
-        raise ModelError(f"{keras_path}: not a model Keras can load ({_one_line(error)})") from error
-    graph = _with_map(network, keras_path)
-    with files.replacing(onnx_path) as beside:
-        try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-                warnings.simplefilter("ignore")  # the tracer warns of shapes that are fixed on purpose
-                graph.export(str(beside), format="onnx", verbose=False)
-            _name(beside, files.sha256(keras_path))
-            _compare(graph, beside, keras_path)
-        except (OSError, MelascopeError):
-            raise
-        except Exception as error:  # exporters have no common error
-            raise ModelError(f"{keras_path}: cannot be converted to ONNX ({_one_line(error)})") from error
-
-
-def _inspect(path: str | Path) -> None:
-    """Look into the archive before Keras does."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {info.filename for info in archive.infolist()}
-            size = sum(info.file_size for info in archive.infolist())
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such model; give a .keras file, its stem, or a run folder") from error
-    except Exception as error:  # zipfile has no common error for what a file can do to it
-        raise ModelError(f"{path}: not a .keras file ({_one_line(error)})") from error
-    if not names >= _MEMBERS:
-        raise ModelError(f"{path}: not a .keras file (lacks {', '.join(sorted(_MEMBERS - names))})")
-    if size > _MAX_BYTES:
-        raise ModelError(f"{path}: unpacks to more than {_MAX_BYTES // 2**20} MiB, which no model here does")
+        with tempfile.TemporaryDirectory() as folder:
+            mapped = export.fold(_with_map(whole, keras_path))
+            exported = Path(folder) / "exported.onnx"
+            export.write_onnx(mapped, exported)
+            _tidy(exported)
+            content = _finish(exported, mapped, files.sha256(keras_path))
+        _compare(whole, content, keras_path)
+        Path(onnx_path).write_bytes(content)
+    except (OSError, MelascopeError):
+        raise
+    except Exception as error:  # exporters have no common error
+        raise ModelError(f"{keras_path}: cannot be converted to ONNX ({one_line(error)})") from error
 
 
 def _with_map(network: Any, path: str | Path) -> Any:
@@ -94,22 +100,16 @@ def _with_map(network: Any, path: str | Path) -> Any:
     linear = isinstance(head, keras.layers.Dense) and head.activation is keras.activations.linear
     if not (isinstance(pool, keras.layers.GlobalAveragePooling2D) and linear and head.units == len(TARGETS)):
         raise _no_map(path)
-    if (
-        len(image.shape) != 4
-        or image.shape[3] != 3
-        or image.shape[1] is None
-        or image.shape[1] != image.shape[2]
-    ):
-        raise ModelError(f"{path}: takes {tuple(image.shape)}, not square RGB images")
+    shape = tuple(image.shape)
+    if len(shape) != 4 or shape[3] != 3 or shape[1] is None or shape[1] != shape[2]:
+        raise ModelError(f"{path}: takes {shape}, not square RGB images")
     project = keras.layers.Conv2D(head.units, 1, use_bias=False)
     cam = keras.layers.Permute((3, 1, 2))(project(feature))
     kernel = head.get_weights()[0]
     if feature.shape[-1] != len(kernel):
         raise _no_map(path)
     project.set_weights([kernel[None, None]])
-    graph = keras.Model(image, [head.output, cam])
-    graph(keras.ops.zeros((1, *image.shape[1:])))  # the exporter wants a model that was called
-    return graph
+    return keras.Model(image, [head.output, cam])
 
 
 def _no_map(path: str | Path) -> ModelError:
@@ -119,35 +119,59 @@ def _no_map(path: str | Path) -> ModelError:
     )
 
 
-def _name(path: Path, keras_sha256: str) -> None:
-    """Give input and outputs their names and the file its note."""
+def _tidy(path: Path) -> None:
+    """Drop the exporter's detours, in place."""
+    # ONNX Runtime's first level keeps to plain ONNX, whatever the machine. It moves transpositions out of the way,
+    # so that at the start of a session activations can be fused into convolutions.
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
+    """Give input and outputs their names and shapes, and the file its notes."""
     import onnx
 
     model = onnx.load(path)
-    graph = model.graph
-    names = dict(zip((v.name for v in (*graph.input, *graph.output)), (INPUT, *OUTPUTS), strict=True))
-    taken = {value for node in graph.node for value in node.output}
-    names |= {value: f"inner/{value}" for value in (INPUT, *OUTPUTS) if value in taken and value not in names}
-    for node in graph.node:
+    plain = model.graph
+    names = dict(
+        zip((v.name for v in (*plain.input, *plain.output)), (graph.INPUT, *graph.OUTPUTS), strict=True)
+    )
+    taken = {value for node in plain.node for value in node.output}
+    names |= {
+        value: f"inner/{value}"
+        for value in (graph.INPUT, *graph.OUTPUTS)
+        if value in taken and value not in names
+    }
+    for node in plain.node:
         node.input[:] = [names.get(value, value) for value in node.input]
         node.output[:] = [names.get(value, value) for value in node.output]
-    for value in (*graph.input, *graph.output):
+    for value, tensor in zip((*plain.input, *plain.output), (*network.inputs, *network.outputs), strict=True):
         value.name = names[value.name]
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.helper.set_model_props(model, {HASH: keras_sha256})
+        shape = ["batch", *tensor.shape[1:]]
+        value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape))
+    del plain.value_info[:]
+    for other in [item for item in model.opset_import if item.domain not in ("", "ai.onnx")]:
+        model.opset_import.remove(other)
     onnx.checker.check_model(model)
-    onnx.save(model, path)
+    found = graph.inspect(model.SerializeToString(), path.name)
+    onnx.helper.set_model_props(model, {graph.SOURCE: keras_sha256, graph.CONTENT: found.sha256})
+    data: bytes = model.SerializeToString()
+    return data
 
 
-def _compare(graph: Any, onnx_path: Path, keras_path: str | Path) -> None:
+def _compare(network: Any, content: bytes, keras_path: str | Path) -> None:
     """See that the converted file says what Keras says, for several images at once, and that its map is one."""
     from melascope.learn.backend import keras
+    from melascope.learn.network import part
 
     rng = np.random.default_rng(0)
-    pixels = rng.uniform(0, 255, (3, *graph.inputs[0].shape[1:])).astype(np.float32)
-    expected = keras.ops.convert_to_numpy(graph(pixels, training=False)[0])
-    session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
-    logits, cam = session.run(list(OUTPUTS), {INPUT: pixels})
+    pixels = rng.uniform(0, 255, (3, *network.inputs[0].shape[1:])).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(part(network, "logits")(pixels, training=False))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    logits, cam = session.run(list(graph.OUTPUTS), {graph.INPUT: pixels})
     if not np.allclose(logits, expected, rtol=_TOLERANCE, atol=_TOLERANCE):
         raise ModelError(f"{keras_path}: its conversion to ONNX gives other logits than Keras does")
     # The mean of the map and the bias are the logit: so it is for pooling and a linear head, and else not.
@@ -156,5 +180,16 @@ def _compare(graph: Any, onnx_path: Path, keras_path: str | Path) -> None:
         raise _no_map(keras_path)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+def _main(keras_path: str, onnx_path: str) -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows, not above a lower limit
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_LIMIT_BYTES, _LIMIT_BYTES))
+    try:
+        convert(keras_path, onnx_path)
+    except MelascopeError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

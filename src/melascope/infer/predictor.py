@@ -4,41 +4,39 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property, partial
+from itertools import chain, islice
 from operator import length_hint
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from melascope import files, images, quality
-from melascope.errors import ImageError, ModelError
-from melascope.infer import convert, gate
+from melascope.errors import ImageError, ModelError, one_line
+from melascope.infer import convert, gate, graph, runtime
 from melascope.infer.answer import Answer, decide
 from melascope.labels import TARGETS
 from melascope.learn.card import Card
 from melascope.progress import Progress, silent
 
-_BATCH = 16
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    locator: str
-    pixels: images.Pixels | None
-    reason: str | None
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_AHEAD = 4 * _CORES  # images being worked on or waiting to be asked for
 
 
 class Predictor:
     """A model ready to answer. Use `Predictor.load`."""
 
-    def __init__(self, card: Card, session: Any) -> None:
+    def __init__(self, card: Card, content: bytes) -> None:
         self.card = card
-        self._session = session
+        self._content = content
+        self._wide = runtime.session(content)
         self._temperature = np.array([card.temperature.get(target, np.nan) for target in TARGETS])
+
+    @cached_property
+    def _narrow(self) -> Any:
+        return runtime.session(self._content, threads=1)
 
     @classmethod
     def load(cls, model: str | Path, tell: Progress = silent) -> Self:
@@ -58,61 +56,59 @@ class Predictor:
         card = Card.read(keras_path.with_suffix(".json"))
         if keras_path.is_file() and files.sha256(keras_path) != card.keras_sha256:
             raise ModelError(f"{keras_path}: not the model that its card {keras_path.stem}.json describes")
-        return cls(card, _session_for(keras_path, card, tell))
+        return cls(card, _content_for(keras_path, card, tell))
 
     def predict(self, locators: Iterable[str], tell: Progress = silent) -> Iterator[Answer]:
-        """Answer for each image, in order, while the next ones are being decoded; memory stays flat.
+        """Answer for each image, in order, as answers come; memory stays flat.
+
+        One image is shared by all cores. Of several, each core takes its own from file to answer, which gets
+        more out of them than sharing does: nobody waits for another.
 
         A file that cannot be read gives an answer of status `error` and stops nothing.
         """
-        pool = ThreadPoolExecutor(os.cpu_count())
         total, done = length_hint(locators), 0
         source = iter(locators)
+        first = list(islice(source, 2))
+        if len(first) < 2:
+            yield from (self._judge(self._wide, locator) for locator in first)
+            return
+        pool = ThreadPoolExecutor(_CORES)
+        judge = partial(self._judge, self._narrow)
         try:
-            waiting: deque[Future[_Decoded]] = deque(
-                pool.submit(self._decode, locator) for locator in islice(source, 3 * _BATCH)
+            waiting: deque[Future[Answer]] = deque(
+                pool.submit(judge, locator) for locator in chain(first, islice(source, _AHEAD))
             )
             while waiting:
-                ready = [waiting.popleft().result() for _ in range(min(_BATCH, len(waiting)))]
-                waiting.extend(pool.submit(self._decode, locator) for locator in islice(source, len(ready)))
-                yield from self._answer(ready)
-                done += len(ready)
+                answer = waiting.popleft().result()
+                waiting.extend(pool.submit(judge, locator) for locator in islice(source, 1))
+                yield answer
+                done += 1
                 tell("predicting", done, max(total, done))
         finally:
             pool.shutdown(cancel_futures=True)  # where the caller has heard enough
 
-    def _decode(self, locator: str) -> _Decoded:
+    def _judge(self, session: Any, locator: str) -> Answer:
         try:
             pixels = images.decode(files.read(locator), locator, at_least=self.card.input_size)
         except ImageError as error:
-            return _Decoded(locator, None, error.reason)
-        return _Decoded(
-            locator, images.fit(pixels, self.card.input_size), gate.refusal(quality.measure(pixels))
-        )
-
-    def _answer(self, decoded: list[_Decoded]) -> Iterator[Answer]:
-        good = [item.pixels for item in decoded if item.pixels is not None]
-        probabilities, heat = iter(()), iter(())
-        if good:
-            logits, maps = self._session.run(list(convert.OUTPUTS), {convert.INPUT: _batch(good)})
-            if not np.isfinite(logits).all():
-                raise ModelError(
-                    f"{self.card.identity}: gives no number for an image; its weights are broken"
-                )
-            with np.errstate(over="ignore"):  # exp of a large logit is infinite, and 1 / that is 0
-                probabilities = iter(1 / (1 + np.exp(-logits.astype(np.float64) / self._temperature)))
-            heat = iter(maps)
-        for item in decoded:
-            if item.pixels is None:
-                yield self._say(item, "error")
-            else:
-                status = "ok" if item.reason is None else "refused"
-                yield self._say(item, status, next(probabilities), next(heat))
+            return self._say(locator, "error", error.reason)
+        reason = gate.refusal(quality.measure(pixels))
+        batch = images.fit(pixels, self.card.input_size)[None].astype(np.float32)
+        try:
+            logits, heat = session.run(list(graph.OUTPUTS), {graph.INPUT: batch})
+        except Exception as error:  # ONNX Runtime's own exception types are not public
+            raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
+        if not np.isfinite(logits).all():
+            raise ModelError(f"{self.card.identity}: gives no number for an image; its weights are broken")
+        with np.errstate(over="ignore"):  # exp of a large logit is infinite, and 1 / that is 0
+            probability = 1 / (1 + np.exp(-logits[0].astype(np.float64) / self._temperature))
+        return self._say(locator, "refused" if reason else "ok", reason, probability, heat[0])
 
     def _say(
         self,
-        item: _Decoded,
+        locator: str,
         status: str,
+        reason: str | None,
         probability: NDArray[np.float64] | None = None,
         heat: NDArray[np.float32] | None = None,
     ) -> Answer:
@@ -125,7 +121,7 @@ class Predictor:
             if status == "ok":
                 label, confidence, weak = decide(malignant, threshold)
         return Answer(
-            path=item.locator,
+            path=locator,
             status=status,
             label=label,
             confidence=confidence,
@@ -133,7 +129,7 @@ class Predictor:
             melanoma=melanoma,
             threshold=threshold,
             weak=weak,
-            reason=item.reason,
+            reason=reason,
             model=self.card.identity,
             heat=heat,
         )
@@ -156,7 +152,7 @@ def find(model: str | Path) -> Path:
     return path
 
 
-def _session_for(keras_path: Path, card: Card, tell: Progress) -> Any:
+def _content_for(keras_path: Path, card: Card, tell: Progress) -> bytes:
     beside = keras_path.with_suffix(".onnx")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "melascope"
     cached = cache / f"{card.keras_sha256}.onnx"
@@ -164,7 +160,7 @@ def _session_for(keras_path: Path, card: Card, tell: Progress) -> Any:
     for path in (beside, cached):
         if path.is_file():
             try:
-                return _open(path, card)
+                return runtime.read(path, card)
             except ModelError as error:
                 problem = problem or error  # it is made anew, if what it was made from is there
     if problem is not None and not keras_path.is_file():
@@ -174,27 +170,4 @@ def _session_for(keras_path: Path, card: Card, tell: Progress) -> Any:
     tell(what, 0, 1)
     convert.to_onnx(keras_path, target)
     tell(what, 1, 1)
-    return _open(target, card)
-
-
-def _open(path: Path, card: Card) -> Any:
-    """Open a converted model that is the card's."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors reach us as exceptions
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exception types are not public
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"{path}: not a model ONNX Runtime can load ({reason})") from error
-    if session.get_modelmeta().custom_metadata_map.get(convert.HASH) != card.keras_sha256:
-        raise ModelError(f"{path}: not made from the model that its card describes; get its .keras file too")
-    size = card.input_size
-    inputs = {item.name: item.shape[1:] for item in session.get_inputs()}
-    outputs = [item.name for item in session.get_outputs()]
-    if inputs != {convert.INPUT: [size, size, 3]} or outputs != list(convert.OUTPUTS):
-        raise ModelError(f"{path}: takes or gives something else than its card says; get its .keras file too")
-    return session
-
-
-def _batch(pixels: list[images.Pixels]) -> NDArray[np.float32]:
-    return np.stack(pixels).astype(np.float32)
+    return runtime.read(target, card)

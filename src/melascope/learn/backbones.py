@@ -32,7 +32,6 @@ _SCALING: dict[str, Scaling | None] = {
     "MobileNet": _MINUS_ONE_TO_ONE,
     "InceptionResNetV2": _MINUS_ONE_TO_ONE,
     "InceptionV3": _MINUS_ONE_TO_ONE,
-    "NASNet": _MINUS_ONE_TO_ONE,
     "Xception": _MINUS_ONE_TO_ONE,
     "ResNet50V2": _MINUS_ONE_TO_ONE,
     "ResNet101V2": _MINUS_ONE_TO_ONE,

@@ -65,7 +65,11 @@ class Card:
 
     def write(self, path: str | Path) -> None:
         """Write the card as JSON."""
-        document = {
+        files.write_text(path, json.dumps(self.document(), indent=2) + "\n")
+
+    def document(self) -> dict[str, Any]:
+        """What the file holds: the fields, and what is the same for every model."""
+        return {
             "format": FORMAT,
             **asdict(self),
             "outputs": {name: MEANING[name] for name in TARGETS if name in self.threshold},
@@ -73,7 +77,6 @@ class Card:
             "calibrated_on": "validation",
             "intended_use": INTENDED_USE,
         }
-        files.write_text(path, json.dumps(document, indent=2) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

@@ -9,9 +9,9 @@ last feature map (Zhou et al. 2016; equal to Grad-CAM, Selvaraju et al. 2017), w
 from pathlib import Path
 from typing import Any
 
-from melascope.errors import ModelError
+from melascope.errors import ModelError, one_line
 from melascope.labels import TARGETS
-from melascope.learn import backbones
+from melascope.learn import archive, backbones
 from melascope.learn.backend import keras
 
 
@@ -46,6 +46,21 @@ def build(backbone: str, size: int, weights: str | None, dropout: float) -> Any:
     return keras.Model(image, probability, name=backbone)
 
 
+def load(path: str | Path) -> Any:
+    """Load a `.keras` file that may come from anywhere.
+
+    Raises:
+        ModelError: if it holds anything but a network of Keras's own layers and its weights, or Keras cannot
+            load it.
+    """
+    archive.inspect(path)
+    archive.inspect_weights(path)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # whatever a file nobody vouches for makes Keras raise
+        raise ModelError(f"{path}: not a model Keras can load ({one_line(error)})") from error
+
+
 def part(network: Any, layer: str) -> Any:
     """The same network, sharing its weights, that ends at a layer: `pool` or `logits`."""
     return keras.Model(network.input, network.get_layer(layer).output)
@@ -67,8 +82,7 @@ def _load(base: Any, backbone: str, weights: str) -> None:
         elif not Path(weights).is_file():
             raise ModelError(f"{weights}: no such weights file; give a file, `imagenet` or `none`")
         elif weights.endswith(".keras"):
-            source = keras.saving.load_model(weights, compile=False, safe_mode=True)
-            values = {layer.name: layer.get_weights() for layer in source.layers}
+            values = {layer.name: layer.get_weights() for layer in load(weights).layers}
             for layer in base.layers:
                 layer.set_weights(values[layer.name])
         else:
@@ -77,5 +91,5 @@ def _load(base: Any, backbone: str, weights: str) -> None:
         raise
     except Exception as error:  # Keras raises bare Exception when a download fails
         where = "could not be downloaded" if weights == "imagenet" else f"do not fit {backbone}"
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)
         raise ModelError(f"{weights}: these weights {where} ({reason}); give a file, or none") from error

@@ -4,6 +4,7 @@ Everything written is in the run folder; a run that is killed goes on with the s
 """
 
 import csv
+import importlib
 import io
 import json
 import platform
@@ -150,7 +151,7 @@ def _base(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) 
     path = run / f"{BASE}.keras"
     layer = net.get_layer("logits")
     if (run / f"{BASE}.json").is_file():
-        layer.set_weights(keras.saving.load_model(path, compile=False).get_layer("logits").get_weights())
+        layer.set_weights(network.load(path).get_layer("logits").get_weights())
         return path
     features = head.outputs(net, "pool", data.pixels, settings.batch, "features of the frozen backbone", tell)
     train, validation = data.rows["train"], data.rows["validation"]
@@ -291,10 +292,9 @@ def _keep(
         metrics={"validation, on which the stopping point was chosen": metrics},
         versions={
             "python": platform.python_version(),
-            **{
-                package: version(package)
-                for package in ("melascope", "keras", "numpy", keras.config.backend())
-            },
+            **{package: version(package) for package in ("melascope", "keras", "numpy")},
+            # Backends come in packages of many names, such as tensorflow-cpu.
+            keras.config.backend(): importlib.import_module(keras.config.backend()).__version__,
         },
         license=_license(data.description["licenses"]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

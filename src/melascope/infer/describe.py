@@ -1,0 +1,73 @@
+"""A model's files as they are, for whoever asks before using them; no framework, no runtime."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from melascope import files
+from melascope.errors import ModelError
+from melascope.infer import graph
+from melascope.learn import archive
+from melascope.learn.card import Card
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Describe a model: its card and its `.keras` and `.onnx` files, as far as they are there.
+
+    Args:
+        path: a run folder, a stem, or one of the files; a file that is named is looked at alone.
+
+    Returns:
+        `identity` and `card` (None without one), and `files`: for each `path`, `bytes`, `sha256`, `inputs` and
+        `outputs` (name to type and shape), `operations` (name to count) and `belongs_to_card`.
+
+    Raises:
+        ModelError: if there is no such model, or a file is refused.
+    """
+    found = list(_files(path))
+    if not found:
+        raise ModelError(f"{path}: no such model; give a .keras or .onnx file, its stem, or a run folder")
+    card_path = found[0].with_suffix(".json")
+    card = Card.read(card_path) if card_path.is_file() else None
+    return {
+        "identity": card and card.identity,
+        "card": card and card.document(),
+        "files": [_keras(item, card) if item.suffix == ".keras" else _onnx(item, card) for item in found],
+    }
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        path = path / "model"
+    if path.suffix in (".keras", ".onnx"):
+        named = [path]
+    else:
+        named = [path.with_name(path.name + suffix) for suffix in (".keras", ".onnx")]
+    return (item for item in named if item.is_file())
+
+
+def _keras(path: Path, card: Card | None) -> dict[str, Any]:
+    contents = archive.inspect(path)
+    sha256 = files.sha256(path)
+    return {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": sha256,
+        "inputs": {name: f"({', '.join(map(str, shape))})" for name, shape in contents.inputs.items()},
+        "outputs": dict.fromkeys(contents.outputs, ""),
+        "operations": dict(contents.layers),
+        "belongs_to_card": card and sha256 == card.keras_sha256,
+    }
+
+
+def _onnx(path: Path, card: Card | None) -> dict[str, Any]:
+    found = graph.inspect(graph.read(path), path)
+    return {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": files.sha256(path),
+        "inputs": found.inputs,
+        "outputs": found.outputs,
+        "operations": dict(found.operations),
+        "belongs_to_card": card and found.notes.get(graph.SOURCE) == card.keras_sha256,
+    }
