@@ -6,7 +6,7 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint bench
+.PHONY: demo test test-all lint bench fuzz
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the whole story on synthetic images, offline
@@ -26,6 +26,12 @@ lint: $(READY)  ## style, types, and the floors of the house
 
 bench: $(READY)  ## times and throughput on this machine, as JSON and a table
 	$(BIN)/python tools/bench.py
+
+CASES ?= 100000
+fuzz: $(READY)  ## mutated files for whatever reads files; CASES=1000000 for longer
+	$(BIN)/python tools/fuzz.py image --cases $(CASES)
+	$(BIN)/python tools/fuzz.py onnx --cases $(CASES)
+	$(BIN)/python tools/fuzz.py keras --cases $(CASES)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,7 @@
-"""What Melascope costs on this machine, each figure beside the plain way, measured in one run.
+"""What inference costs on this machine, each figure beside the plain way, measured in one run.
 
-Prints a table and writes `bench.json`. Ratios travel between machines; seconds do not.
+Prints a table and writes `bench.json`. Ratios travel between machines; seconds do not. The networks have random
+weights: their speed is that of trained ones.
 
     make bench
 """
@@ -13,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -28,7 +30,9 @@ from melascope.labels import TARGETS
 from melascope.learn import network
 from melascope.learn.card import Card
 
-SIZE, BACKBONE, IMAGES = 160, "MobileNetV2", 400
+NETWORKS = (("EfficientNetB0", 224), ("MobileNetV2", 160))
+IMAGES, PLAIN_IMAGES, FEW, MANY = 2000, 400, 1000, 10_000
+PYTHON, MELASCOPE = sys.executable, Path(sys.executable).with_name("melascope")
 
 # The usual script: the one that a user without Melascope would write.
 PLAIN = """
@@ -42,6 +46,18 @@ print(model.predict(np.stack([load(path) for path in sys.argv[3:]]), verbose=0))
 """
 
 
+class Row(NamedTuple):
+    """One figure beside another; of `ratio`, `aim` is the least (`>=`) or the most (`<=`) that was aimed at."""
+
+    what: str
+    unit: str
+    value: float
+    against: str
+    other: float
+    ratio: float
+    aim: str
+
+
 def seconds(work: Callable[[], object], repeat: int) -> float:
     """Median duration of a piece of work, after one run that does not count."""
     work()
@@ -53,81 +69,133 @@ def seconds(work: Callable[[], object], repeat: int) -> float:
     return statistics.median(took)
 
 
-def command(*words: object) -> Callable[[], object]:
-    """A process to be timed, its output dropped."""
-    return lambda: subprocess.run([str(word) for word in words], check=True, capture_output=True)
+def command(*words: object) -> float:
+    """Run a process, its output dropped; return its peak memory in MB."""
+    with subprocess.Popen([str(word) for word in words], stdout=-3, stderr=-3) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{words[:3]} ended with {process.returncode}")
+    return usage.ru_maxrss / 1024 if sys.platform != "darwin" else usage.ru_maxrss / 2**20
 
 
-def make_model(folder: Path) -> Path:
-    """A network with random weights: its speed is that of a trained one."""
-    path = folder / "model.keras"
-    net = network.build(BACKBONE, SIZE, None, 0.2)
+def make_model(folder: Path, backbone: str, size: int) -> Path:
+    """Write `BACKBONE.keras`, its card, and what is converted from it."""
+    path = folder / f"{backbone}.keras"
+    net = network.build(backbone, size, None, 0.2)
     net.save(path)
     Card(
         name="bench",
-        architecture=BACKBONE,
+        architecture=backbone,
         weights="none",
         parameters=net.count_params(),
-        input_size=SIZE,
+        input_size=size,
         temperature=dict.fromkeys(TARGETS, 1.0),
         threshold=dict.fromkeys(TARGETS, 0.5),
         sensitivity=0.95,
         keras_sha256=sha256(path),
-    ).write(folder / "model.json")
-    convert.to_onnx(path, folder / "model.onnx")
+    ).write(path.with_suffix(".json"))
+    convert.to_onnx(path, path.with_suffix(".onnx"))
     return path
 
 
-def bare_session(path: Path) -> float:
-    """Images a second of ONNX Runtime alone on a ready tensor, at its best batch size."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    best = 0.0
-    for batch in (1, 4, 16, 32):
-        pixels = np.random.default_rng(0).uniform(0, 255, (batch, SIZE, SIZE, 3)).astype(np.float32)
-        best = max(best, batch / seconds(lambda x=pixels: session.run(None, {"image": x}), 5))
-    return best
+def bare(model: Path, size: int, batch: int) -> float:
+    """Seconds an image of ONNX Runtime alone, as it comes, on a ready tensor."""
+    session = onnxruntime.InferenceSession(
+        str(model.with_suffix(".onnx")), providers=["CPUExecutionProvider"]
+    )
+    pixels = np.random.default_rng(0).uniform(0, 255, (batch, size, size, 3)).astype(np.float32)
+    return seconds(lambda: session.run(None, {"image": pixels}), max(10, 200 // batch)) / batch
+
+
+def inference(folder: Path, pictures: list[str], backbone: str, size: int) -> Iterator[Row]:
+    """What `predict` costs with one network."""
+    model = make_model(folder, backbone, size)
+    predict = (MELASCOPE, "predict", "--model", model)
+    cold = seconds(lambda: command(*predict, pictures[0]), 5)
+    plain = (PYTHON, "-c", PLAIN, model, size)
+    cold_plain = seconds(lambda: command(*plain, pictures[0]), 3)
+    yield Row("cold command", "s", cold, "plain Keras script", cold_plain, cold_plain / cold, ">= 8")
+    memory, other = command(*predict, pictures[0]), command(*plain, pictures[0])
+    yield Row("its peak memory", "MB", memory, "plain Keras script", other, other / memory, "<= 250 MB")
+
+    predictor = Predictor.load(model)
+    warm = 1000 * seconds(lambda: list(predictor.predict(pictures[:1])), 200)
+    alone = 1000 * bare(model, size, 1)
+    yield Row(
+        "warm, one image, with map", "ms", warm, "bare session, batch 1", alone, warm / alone, "<= 1.15"
+    )
+
+    rate = IMAGES / seconds(lambda: list(predictor.predict(pictures[:IMAGES])), 1)
+    best = max(1 / bare(model, size, batch) for batch in (1, 2, 4, 8, 16, 32))
+    yield Row("folder, warm", "images/s", rate, "bare session, best batch", best, rate / best, ">= 0.9")
+    slow = seconds(lambda: command(*plain, *pictures[:PLAIN_IMAGES]), 1) - cold_plain
+    slow = PLAIN_IMAGES / max(slow, 1e-9)
+    yield Row("folder, warm", "images/s", rate, "plain Keras predict", slow, rate / slow, ">= 2")
+
+
+def flat(folder: Path, pictures: list[str]) -> Row:
+    """Whether memory grows with the number of images."""
+    model = folder / f"{NETWORKS[-1][0]}.keras"
+    peaks = []
+    for images in (FEW, MANY):
+        (folder / f"{images}").mkdir()
+        for i in range(images):
+            (folder / f"{images}" / f"{i:05}.jpg").hardlink_to(pictures[i % len(pictures)])
+        peaks.append(
+            command(MELASCOPE, "predict", "--format", "jsonl", "--model", model, folder / f"{images}")
+        )
+    few, many = peaks
+    return Row(f"peak memory, {MANY:,} images", "MB", many, f"{FEW:,} images", few, many / few, "<= 1.05")
+
+
+def prepared(folder: Path) -> Row:
+    """What preparing the data costs, and doing it again."""
+    words = (MELASCOPE, "prepare", folder / "raw", "--out", folder / "data")
+    started = time.perf_counter()
+    command(*words)
+    first = time.perf_counter() - started
+    again = seconds(lambda: command(*words), 3)
+    what = f"prepare {IMAGES:,} images"
+    return Row(what, "s", first, "second run, unchanged", again, first / again, "")
 
 
 def main() -> None:
     """Measure, print, write."""
-    python, melascope = sys.executable, Path(sys.executable).with_name("melascope")
+    rows: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        truth = synthetic.write_archive(folder / "raw", images=IMAGES, seed=0)
-        for name in truth.damaged:  # the plain script would stop at them
-            (folder / "raw" / "clinic_a" / f"{name}.jpg").unlink()
-        pictures = sorted(str(path) for path in (folder / "raw").rglob("*.jpg"))[:IMAGES]
-        model = make_model(folder)
-        predictor = Predictor.load(model)
-        cold = seconds(command(melascope, "predict", pictures[0], "--model", model), 5)
-        cold_plain = seconds(command(python, "-c", PLAIN, model, SIZE, pictures[0]), 3)
-        stream = len(pictures) / seconds(lambda: list(predictor.predict(pictures)), 3)
-        bare = bare_session(model.with_suffix(".onnx"))
-        everything = seconds(command(python, "-c", PLAIN, model, SIZE, *pictures), 1)
-        plain = len(pictures) / max(everything - cold_plain, 1e-9)
-        prepare = [melascope, "prepare", folder / "raw", "--out", folder / "data", "--seed"]
-        started = time.perf_counter()
-        command(*prepare, 0)()
-        first = time.perf_counter() - started
-        again = seconds(command(*prepare, 0), 3)
-    rows = [
-        ("predict one image, cold command", "s", cold, "plain Keras script", cold_plain, cold_plain / cold),
-        ("predict a folder, warm", "images/s", stream, "bare ONNX Runtime session", bare, stream / bare),
-        ("predict a folder, warm", "images/s", stream, "plain Keras predict", plain, stream / plain),
-        (f"prepare {len(pictures)} images", "s", first, "second run, unchanged", again, first / again),
-    ]
-    for what, unit, value, against, other, ratio in rows:
-        print(f"{what:34} {value:8.2f} {unit:9} {against:28} {other:8.2f}   ratio {ratio:6.2f}")
+        truth = synthetic.write_archive(folder / "raw", images=IMAGES + 100, seed=0)
+        damaged = {f"{name}.jpg" for name in truth.damaged}  # the plain script would stop at them
+        pictures = sorted(str(p) for p in (folder / "raw").rglob("*.jpg") if p.name not in damaged)[:IMAGES]
+        for backbone, size in NETWORKS:
+            title = f"{backbone}, {size} px, float32"
+            rows[title] = []
+            print(title, flush=True)
+            for row in inference(folder, pictures, backbone, size):
+                rows[title].append(row)
+                show(row)
+        title = f"{NETWORKS[-1][0]}, and the data"
+        print(title)
+        rows[title] = [flat(folder, pictures), prepared(folder)]
+        for row in rows[title]:
+            show(row)
     document = {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "network": f"{BACKBONE}, {SIZE} px, float32",
-        "rows": [
-            dict(zip(("what", "unit", "value", "against", "other", "ratio"), row, strict=True))
-            for row in rows
-        ],
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+        f"onnxruntime {onnxruntime.__version__}",
+        "rows": {title: [row._asdict() for row in some] for title, some in rows.items()},
     }
     Path("bench.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def show(row: Row) -> None:
+    """Print one row."""
+    print(
+        f"  {row.what:28} {row.value:8.2f} {row.unit:9} {row.against:25} {row.other:8.2f}"
+        f"   ratio {row.ratio:6.2f}   {row.aim and 'aim ' + row.aim}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -103,8 +103,8 @@ def _with_map(network: Any, path: str | Path) -> Any:
     shape = tuple(image.shape)
     if len(shape) != 4 or shape[3] != 3 or shape[1] is None or shape[1] != shape[2]:
         raise ModelError(f"{path}: takes {shape}, not square RGB images")
-    project = keras.layers.Conv2D(head.units, 1, use_bias=False)
-    cam = keras.layers.Permute((3, 1, 2))(project(feature))
+    project = keras.layers.Conv2D(head.units, 1, use_bias=False, name="melascope_map")
+    cam = keras.layers.Permute((3, 1, 2), name="melascope_cam")(project(feature))
     kernel = head.get_weights()[0]
     if feature.shape[-1] != len(kernel):
         raise _no_map(path)

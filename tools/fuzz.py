@@ -1,0 +1,318 @@
+"""Fuzz what reads files that nobody vouches for: mutations of real files, thousands or, if asked, millions.
+
+A child process does the work, so that a crash is seen, named and survived. A case keeps the promise if
+its answer is `ok`, `refused` or `error` (of a model: taken or refused), it takes at most two seconds, and the process
+stays within its memory. Files that break it are kept in the folder `--keep`.
+
+    .venv/bin/python tools/fuzz.py image --cases 100000
+    .venv/bin/python tools/fuzz.py keras --model models/finetuned_model.keras
+    .venv/bin/python tools/fuzz.py onnx
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from melascope import synthetic
+from melascope.errors import ModelError
+from melascope.files import sha256
+from melascope.infer import convert, graph, runtime
+from melascope.infer.predictor import Predictor
+from melascope.labels import TARGETS
+from melascope.learn import archive
+from melascope.learn.card import Card
+
+SECONDS = 2.0  # no case may take longer
+MEGABYTES = 1024  # no process may hold more
+PATIENCE = 20.0  # a child that says nothing for so long hangs
+BATCH = 5000  # cases of one child
+SIZE = 32
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "ISIC-images.zip"
+NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+
+
+def mutate(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """Change a file in one to four places: bits, bytes, numbers, blocks lost, doubled, moved in from another file."""
+    changed = bytearray(data)
+    for _ in range(rng.integers(1, 5)):
+        if not changed:
+            break
+        # Most changes hit the first or the last kilobyte, where formats keep what they believe about the rest.
+        at = int(rng.integers(len(changed)))
+        edge = min(len(changed), 1024)
+        at = [at % edge, len(changed) - 1 - at % edge, at][rng.integers(3)]
+        size = int(rng.integers(1, 1 + min(len(changed), 400)))
+        match rng.integers(7):
+            case 0:
+                changed[at] ^= 1 << int(rng.integers(8))
+            case 1:
+                changed[at : at + size] = rng.bytes(min(size, 16))
+            case 2:
+                width = int(rng.choice([1, 2, 4, 8]))
+                number = int(rng.choice(NUMBERS)) % 256**width
+                order = "little" if rng.random() < 0.5 else "big"
+                changed[at : at + width] = number.to_bytes(width, order)
+            case 3:
+                del changed[at : at + size]
+            case 4:
+                changed[at:at] = changed[at : at + size]
+            case 5:
+                start = int(rng.integers(len(other)))
+                changed[at : at + size] = other[start : start + size]
+            case 6:
+                del changed[at:]
+    return bytes(changed)
+
+
+def mutate_inside(data: bytes, rng: np.random.Generator) -> bytes:
+    """Change one member of a ZIP and pack it again: its checksum would give any other change away."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(packed, "w") as target:
+        names = source.namelist()
+        changed = names[rng.integers(len(names))]
+        for name in names:
+            member = source.read(name)
+            target.writestr(name, mutate(member, member, rng) if name == changed else member)
+    return packed.getvalue()
+
+
+def image_seeds() -> list[bytes]:
+    """Photographs, real ones where there are some, and a file of each format and mode."""
+    picture = Image.fromarray(synthetic.draw(0, synthetic.MELANOMA).pixels).resize((96, 72))
+    seeds = []
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16"):
+        for kind in ("JPEG", "PNG", "TIFF", "BMP", "WEBP"):
+            for options in ({}, {"progressive": True, "exif": _exif()}, {"compression": "tiff_lzw"}):
+                data = io.BytesIO()
+                try:
+                    picture.convert(mode).save(data, kind, **options)
+                except (OSError, ValueError, KeyError, SystemError):
+                    continue  # not a mode of this format
+                seeds.append(data.getvalue())
+    if REAL.is_file():
+        with zipfile.ZipFile(REAL) as source:
+            names = [name for name in source.namelist() if name.endswith(".jpg")]
+            seeds += [source.read(name) for name in names[:50]]
+    return seeds
+
+
+def _exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned
+    return exif.tobytes()
+
+
+def make_model(folder: Path) -> Path:
+    """A network with random weights, small in pixels but whole in structure."""
+    from melascope.learn import network  # noqa: PLC0415  # children must not hold its memory
+
+    path = folder / "model.keras"
+    net = network.build("MobileNetV2", SIZE, None, 0.2)
+    net.save(path)
+    Card(
+        name="fuzz",
+        architecture="MobileNetV2",
+        weights="none",
+        parameters=net.count_params(),
+        input_size=SIZE,
+        temperature=dict.fromkeys(TARGETS, 1.0),
+        threshold=dict.fromkeys(TARGETS, 0.5),
+        sensitivity=0.95,
+        keras_sha256=sha256(path),
+    ).write(path.with_suffix(".json"))
+    convert.to_onnx(path, path.with_suffix(".onnx"))
+    return path
+
+
+def image_case(model: Path, folder: Path) -> Callable[[bytes], str]:
+    """What `predict` says of a file."""
+    predictor, path = Predictor.load(model), folder / "case"
+
+    def judge(data: bytes) -> str:
+        path.write_bytes(data)
+        (answer,) = predictor.predict([str(path)])
+        return answer.status
+
+    return judge
+
+
+def keras_case(model: Path, folder: Path) -> Callable[[bytes], str]:
+    """What is decided about a `.keras` file before Keras sees it."""
+    path = folder / "case.keras"
+
+    def judge(data: bytes) -> str:
+        path.write_bytes(data)
+        try:
+            archive.inspect(path)
+            archive.inspect_weights(path)
+        except ModelError:
+            return "refused"
+        return "taken"
+
+    return judge
+
+
+def onnx_case(model: Path, folder: Path) -> Callable[[bytes], str]:
+    """What is decided about an `.onnx` file, as if whoever changed it had written a matching hash.
+
+    Of what passes inspection, ONNX Runtime is given the first image.
+    """
+    size = Card.read(model.with_suffix(".json")).input_size
+    pixels = np.zeros((1, size, size, 3), dtype=np.float32)
+
+    def judge(data: bytes) -> str:
+        try:
+            graph.inspect(data, "case.onnx")
+        except ModelError:
+            return "refused"
+        try:
+            session = runtime.session(data)
+        except ModelError:
+            return "not loaded"
+        try:
+            session.run(None, {"image": pixels})
+        except Exception:  # its exception types are not public
+            return "not run"
+        return "taken"
+
+    return judge
+
+
+CASES: dict[str, Callable[[Path, Path], Callable[[bytes], str]]] = {
+    "image": image_case,
+    "keras": keras_case,
+    "onnx": onnx_case,
+}
+
+
+def seeds_of(kind: str, model: Path) -> list[bytes]:
+    """The files that are mutated."""
+    return image_seeds() if kind == "image" else [model.with_suffix(f".{kind}").read_bytes()]
+
+
+def case(seeds: list[bytes], number: int) -> bytes:
+    """The file of a case, which its number alone decides."""
+    rng = np.random.default_rng(number)
+    first, second = rng.integers(len(seeds), size=2)
+    if zipfile.is_zipfile(io.BytesIO(seeds[first])) and rng.random() < 0.8:
+        return mutate_inside(seeds[first], rng)
+    return mutate(seeds[first], seeds[second], rng)
+
+
+def child(kind: str, model: Path, start: int, stop: int) -> None:
+    """Run cases; print each before it runs and how it ended."""
+    warnings.simplefilter("ignore")
+    report = os.fdopen(os.dup(1), "w")  # what libraries print goes nowhere
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    seeds = seeds_of(kind, model)
+    with tempfile.TemporaryDirectory() as folder:
+        judge = CASES[kind](model, Path(folder))
+        for number in range(start, stop):
+            data = case(seeds, number)
+            print(json.dumps({"case": number}), file=report, flush=True)
+            started = time.perf_counter()
+            answer = judge(data)
+            took = time.perf_counter() - started
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            said = {"answer": answer, "seconds": round(took, 3), "megabytes": round(peak)}
+            print(json.dumps(said), file=report, flush=True)
+
+
+def fuzz(kind: str, model: Path, cases: int, start: int, keep: Path) -> dict[str, Any]:
+    """Run cases in children; return what came out, with the cases that broke the promise."""
+    seeds = seeds_of(kind, model)
+    answers: Counter[str] = Counter()
+    broken: list[dict[str, Any]] = []
+    slowest, most, number, end = 0.0, 0, start, start + cases
+    while number < end:
+        stop = min(end, number + BATCH)
+        words = [sys.executable, __file__, kind, "--model", str(model), "--child", str(number), str(stop)]
+        for line in listen(words):
+            if "case" in line:
+                number = line["case"]
+                continue
+            problem = line.get("died")
+            if problem is None:
+                answers[line["answer"]] += 1
+                slowest, most = max(slowest, line["seconds"]), max(most, line["megabytes"])
+                if line["seconds"] > SECONDS:
+                    problem = f"took {line['seconds']} s"
+                elif line["megabytes"] > MEGABYTES:
+                    problem = f"held {line['megabytes']} MB"
+            if problem is not None:
+                keep.mkdir(parents=True, exist_ok=True)
+                (keep / f"{kind}-{number}").write_bytes(case(seeds, number))
+                broken.append({"case": number, "problem": problem})
+        number += 1
+    return {
+        "kind": kind,
+        "cases": answers.total() + sum("died" in item["problem"] for item in broken),
+        "answers": dict(answers.most_common()),
+        "slowest_s": slowest,
+        "peak_mb": most,
+        "broken": broken,
+    }
+
+
+def listen(words: list[str]) -> Any:
+    """What a child prints, line by line; last, how it died, if it did or had to be killed."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None  # noqa: S101  # a pipe was asked for
+        selector = selectors.DefaultSelector()
+        selector.register(process.stdout, selectors.EVENT_READ)
+        rest = b""
+        # The first line takes as long as a start does.
+        while selector.select(PATIENCE + (60 if not rest else 0)):
+            data = process.stdout.read1(2**16)
+            if not data:
+                if process.wait():
+                    yield {"died": f"died ({process.returncode})"}
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            yield from map(json.loads, lines)
+        process.kill()
+        yield {"died": f"died: said nothing for {PATIENCE} s"}
+
+
+def main() -> None:
+    """Fuzz one kind of file; exit code 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=CASES)
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--start", type=int, default=0, help="number of the first case")
+    parser.add_argument("--model", type=Path, help="a model with all its files; without it, one is made")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("fuzz"), help="folder for files that break a promise"
+    )
+    parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    if words.child:
+        child(words.kind, words.model, *words.child)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model = words.model or make_model(Path(folder))
+        found = fuzz(words.kind, model, words.cases, words.start, words.keep)
+    print(json.dumps(found, indent=2))
+    sys.exit(1 if found["broken"] else 0)
+
+
+if __name__ == "__main__":
+    main()
