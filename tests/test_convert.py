@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +15,7 @@ import tiny
 from melascope.errors import ModelError
 from melascope.explain.cam import heat_map
 from melascope.files import sha256
+from melascope.images import load
 from melascope.infer import convert, graph, runtime
 from melascope.infer.predictor import Predictor
 from melascope.learn import backbones, network
@@ -171,6 +173,41 @@ def test_batch_normalisation_is_folded_away(mobilenet):
     assert operations["Conv"] == 52 + 1
     assert operations["Clip"] == 35
     assert operations.total() < 110
+
+
+@pytest.mark.slow
+def test_on_500_real_images_the_predictor_says_what_keras_says(shared_data, tmp_path):
+    """ImageNet weights with a head of random weights, so that answers differ; maps against autograd on some."""
+    keras.utils.set_random_seed(0)
+    weights = shared_data.parent / "weights" / "mobilenetv2_imagenet_notop_folded.weights.h5"
+    net = network.build("MobileNetV2", 160, str(weights), 0.2)
+    kernel = np.random.default_rng(0).normal(0, 0.05, (1280, 2))
+    net.get_layer("logits").set_weights([kernel, np.zeros(2)])
+    net.save(tmp_path / "real.keras")
+    tiny.write_card(tmp_path / "real.keras", input_size=160, temperature={"malignant": 1.0, "melanoma": 1.0})
+    archive = shared_data / "ISIC2018_Task3_Training_Input.zip"
+    with zipfile.ZipFile(archive) as source:
+        names = [name for name in source.namelist() if name.endswith(".jpg")][::11][:500]
+    locators = [f"{archive}::{name}" for name in names]
+    convert.convert(tmp_path / "real.keras", tmp_path / "real.onnx")
+    answers = list(Predictor.load(tmp_path / "real").predict(locators))
+    pixels = np.stack([load(locator, 160) for locator in locators]).astype(np.float32)
+    expected = net.predict(pixels, verbose=0)
+    found = np.array([[answer.malignant, answer.melanoma] for answer in answers])
+    assert len(found) == 500
+    assert expected.std(axis=0).min() > 0.05
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    graph_of_features = keras.Model(net.input, [net.get_layer("pool").input, net.get_layer("logits").output])
+    for answer, image in list(zip(answers, pixels, strict=True))[:20]:
+        features, logits = graph_of_features(torch.tensor(image[None]))
+        for target in range(2):
+            gradient = torch.autograd.grad(logits[0, target], features, retain_graph=True)[0]
+            truth = (
+                torch.relu((gradient.mean(dim=(1, 2), keepdim=True) * features).sum(-1))[0].detach().numpy()
+            )
+            heat = np.maximum(answer.heat[target], 0)
+            assert np.ptp(truth) > 0
+            np.testing.assert_allclose(heat / heat.max(), truth / truth.max(), atol=1e-4)
 
 
 def test_without_the_extra_the_way_out_is_named(tiny_model, tmp_path, monkeypatch):

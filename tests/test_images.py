@@ -3,8 +3,12 @@
 import io
 import pickle
 import struct
+import subprocess
+import sys
+import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +138,55 @@ def test_any_damage_is_an_image_or_an_image_error(noise: bytes, at: int) -> None
         return
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
+
+
+def test_content_counts_and_not_the_name() -> None:
+    assert near(images.decode(encode(Image.fromarray(picture()), "PNG"), "a.jpg"), picture())
+
+
+def test_a_file_that_is_also_something_else_is_its_image_and_no_more(tmp_path: Path) -> None:
+    """A JPEG with a ZIP behind it, the usual polyglot: both readers are content, and only pixels come out."""
+    path = tmp_path / "lesion.jpg"
+    path.write_bytes(JPEG)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("evil.html", "<script>")
+    assert np.array_equal(images.decode(path.read_bytes(), "a"), images.decode(JPEG, "a"))
+    assert path.stat().st_size > len(JPEG)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to tell its memory")
+@pytest.mark.parametrize(
+    ("mode", "name", "pixels", "options"),
+    [
+        ("RGB", "a.jpg", 63_900_000, {"progressive": True}),
+        ("CMYK", "a.jpg", 63_900_000, {}),
+        ("RGBA", "a.png", 31_900_000, {"compress_level": 1}),
+        ("P", "a.png", 31_900_000, {"compress_level": 1}),
+        ("F", "a.tif", 31_900_000, {}),
+        ("I", "a.tif", 31_900_000, {}),
+        ("RGB", "a.tif", 31_900_000, {"compression": "tiff_lzw"}),
+        ("RGB", "a.bmp", 31_900_000, {}),
+        ("RGB", "a.webp", 15_900_000, {"quality": 80}),
+    ],
+)
+def test_the_largest_files_that_are_accepted_stay_within_memory(
+    mode: str, name: str, pixels: int, options: dict[str, Any], tmp_path: Path
+) -> None:
+    side = int(pixels**0.5)
+    tile = np.random.default_rng(0).integers(0, 256, (470, 470, 3), dtype=np.uint8)
+    large = np.tile(tile, (side // 470 + 1, side // 470 + 1, 1))[:side, :side]
+    Image.fromarray(large).convert(mode).save(tmp_path / name, **options)
+    code = (
+        "import re, sys, time; from melascope import images, files; name = sys.argv[1]\n"
+        "started = time.process_time(); images.decode(files.read(name), name, at_least=224)\n"
+        "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
+        "print(time.process_time() - started, int(peak) / 1024)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / name)]
+    seconds, megabytes = map(float, subprocess.run(words, capture_output=True, check=True).stdout.split())
+    assert megabytes < 800
+    assert seconds < 4  # twice what a quiet machine of two cores takes at most
 
 
 def test_fit_takes_the_central_square() -> None:

@@ -71,12 +71,21 @@ def seconds(work: Callable[[], object], repeat: int) -> float:
 
 def command(*words: object) -> float:
     """Run a process, its output dropped; return its peak memory in MB."""
-    with subprocess.Popen([str(word) for word in words], stdout=-3, stderr=-3) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{words[:3]} ended with {process.returncode}")
-    return usage.ru_maxrss / 1024 if sys.platform != "darwin" else usage.ru_maxrss / 2**20
+    # A process counts as its own what its parent held when it was started, so a small one starts it.
+    light = (
+        "import os, sys\n"
+        "null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]\n"
+        "process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=null)\n"
+        "_, status, usage = os.wait4(process, 0)\n"
+        "print(status, usage.ru_maxrss)"
+    )
+    done = subprocess.run(
+        [PYTHON, "-S", "-c", light, *map(str, words)], check=True, capture_output=True, text=True
+    )
+    status, peak = map(int, done.stdout.split())
+    if status:
+        raise SystemExit(f"{words[:3]} ended with {os.waitstatus_to_exitcode(status)}")
+    return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def make_model(folder: Path, backbone: str, size: int) -> Path:
