@@ -6,7 +6,7 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint bench fuzz
+.PHONY: demo test test-all lint bench fuzz models
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the whole story on synthetic images, offline
@@ -26,6 +26,11 @@ lint: $(READY)  ## style, types, and the floors of the house
 
 bench: $(READY)  ## times and throughput on this machine, as JSON and a table
 	$(BIN)/python tools/bench.py
+
+DATA ?= ../shared/data
+WEIGHTS ?= imagenet
+models: $(READY)  ## the shipped models, from raw data; hours on a CPU, goes on where it was stopped
+	$(BIN)/python tools/models.py --data $(DATA) --weights $(WEIGHTS)
 
 CASES ?= 100000
 fuzz: $(READY)  ## mutated files for whatever reads files; CASES=1000000 for longer

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from melascope.cli.progress import progress
-from melascope.cli.walk import walk
+from melascope.cli.walk import MODEL, walk
 
 
 class Target(StrEnum):
@@ -21,8 +21,8 @@ class Target(StrEnum):
 
 def explain(
     images: Annotated[list[str], typer.Argument(help="Images; folders and ZIPs are walked in sorted order.")],
-    model: Annotated[Path, typer.Option(help="A .keras file, the stem of one, or a run folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    model: Annotated[Path | None, MODEL] = None,
     target: Annotated[Target, typer.Option(help="Whose class activation map to show.")] = Target.MALIGNANT,
 ) -> None:
     """Draw each image beside its class activation map (Grad-CAM), with label and probability.
@@ -34,16 +34,16 @@ def explain(
     from melascope.errors import DataError, ImageError, ModelError
     from melascope.explain.overlay import panel
     from melascope.images import decode
-    from melascope.infer.predictor import Predictor
+    from melascope.infer.predictor import SHIPPED, Predictor
 
     locators = walk(images)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file; name a folder to write the pictures into")
     failed = False
     with progress() as tell:
-        predictor = Predictor.load(model, tell)
+        predictor = Predictor.load(model or SHIPPED, tell)
         if target not in predictor.card.threshold:
-            raise ModelError(f"{model}: did not learn {target}; its data did not tell")
+            raise ModelError(f"{predictor.card.identity}: did not learn {target}; its data did not tell")
         answers = predictor.predict(locators, tell)
         for answer, name in zip(answers, _names(locators, out), strict=True):
             try:

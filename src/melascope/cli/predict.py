@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from melascope.cli.progress import progress
-from melascope.cli.walk import walk
+from melascope.cli.walk import MODEL, walk
 from melascope.infer.answer import COLUMNS, Answer
 
 NOTE = "A research tool: it supports a clinician and never replaces one."
@@ -29,7 +29,7 @@ class Format(StrEnum):
 
 def predict(
     images: Annotated[list[str], typer.Argument(help="Images; folders and ZIPs are walked in sorted order.")],
-    model: Annotated[Path, typer.Option(help="A .keras file, the stem of one, or a run folder.")],
+    model: Annotated[Path | None, MODEL] = None,
     format: Annotated[Format, typer.Option(help="jsonl and csv have the same fields.")] = Format.TABLE,
 ) -> None:
     """Answer for each image: label and calibrated probabilities, or a refusal with its reason.
@@ -38,7 +38,7 @@ def predict(
     tried. Exit code 0: every image was read; 1: at least one could not be; 2: wrong usage, or a folder
     without images.
     """
-    from melascope.infer.predictor import Predictor
+    from melascope.infer.predictor import SHIPPED, Predictor
 
     locators = walk(images)
     header, line = _FORMATS[format]
@@ -46,7 +46,7 @@ def predict(
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 leaves as it came
     with nullcontext(_notice) if sys.stdout.isatty() else progress() as tell:
-        predictor = Predictor.load(model, tell)
+        predictor = Predictor.load(model or SHIPPED, tell)
         card = predictor.card
         sys.stderr.write(
             f"{NOTE}\n{card.identity}; called malignant from {card.threshold['malignant']:.3f} on, "

@@ -23,7 +23,7 @@ def train(
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 32,
     rate: Annotated[
         float | None,
-        typer.Option(min=0, help="Peak learning rate [default: 1.5e-4; 1e-3 with --weights none]."),
+        typer.Option(min=0, help="Peak learning rate (default: 1.5e-4; 1e-3 with --weights none)."),
     ] = None,
     dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Dropout before the head.")] = 0.2,
     weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 1e-4,

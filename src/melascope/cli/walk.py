@@ -1,12 +1,18 @@
-"""Words on the command line to images, for the verbs that take any."""
+"""What verbs that take images share: the words that name them, and the model to use."""
 
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import typer
+
 from melascope import files
 from melascope.errors import DataError
 from melascope.prepare.tree import open_trees
+
+MODEL = typer.Option(
+    help="A .keras file, the stem of one, or a run folder (default: the shipped finetuned_model)."
+)
 
 
 def walk(words: Iterable[str]) -> list[str]:

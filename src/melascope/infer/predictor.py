@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+import melascope
 from melascope import files, images, quality
 from melascope.errors import ImageError, ModelError, one_line
 from melascope.infer import convert, gate, graph, runtime
@@ -21,6 +22,7 @@ from melascope.labels import TARGETS
 from melascope.learn.card import Card
 from melascope.progress import Progress, silent
 
+SHIPPED = Path(melascope.__file__).parent / "models" / "finetuned_model"
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _AHEAD = 4 * _CORES  # images being worked on or waiting to be asked for
 

@@ -1,0 +1,177 @@
+"""Make the models that are shipped, from raw data to `models/`: `make models`.
+
+Prepares, trains, evaluates and copies; what is finished already is not done again. `models/README.md` is written from
+the figures of this run.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SOURCES = (
+    "HAM10000_metadata.csv",
+    "ISIC2018_Task3_Training_Input.zip",
+    "ISIC-2017_Training_Data.zip",
+    "ISIC-2017_Validation_Data.zip",
+    "ISIC-2017_Training_Part3_GroundTruth.csv",
+    "ISIC-2017_Validation_Part3_GroundTruth.csv",
+    "ISIC-images.zip",
+)
+RECIPE = {"backbone": "MobileNetV2", "size": 160, "epochs": 12, "patience": 12, "seed": 0}
+SHIPPED = {"base": "base_model", "model": "finetuned_model"}
+MODELS = Path("models")
+
+README = """# The models
+
+Made by `make models` on {date} ({machine}, Keras on {backend}).
+
+| file | what it is |
+|---|---|
+| `base_model.keras` | {backbone} with ImageNet weights, frozen; a linear head fitted to it |
+| `finetuned_model.keras` | the same network, all of it fine-tuned; what `predict` uses without `--model` |
+
+Each comes with its card (`.json`: meaning of the outputs, calibration, thresholds, data) and the `.onnx` file that
+predictions run from. `melascope model info models/finetuned_model` prints all of it.
+
+## Figures
+
+Test split of {n:,} dermoscopic images in {groups:,} groups; no patient, lesion or copy is also in training or
+validation. In brackets: 95 % intervals from {resamples:,} resamples of groups. Thresholds were chosen on validation
+for 95 % sensitivity.
+
+| | ROC-AUC, malignant | ROC-AUC, melanoma | sensitivity, malignant | specificity, malignant |
+|---|---|---|---|---|
+{rows}
+
+By source, ROC-AUC for malignant of `finetuned_model`:
+
+| source | images | ROC-AUC |
+|---|---|---|
+{sources}
+
+These are clinics that the model has seen in training. In a clinic that it has not, expect less.
+
+## Data and licence
+
+HAM10000, ISIC 2017 and MILK10k: {images}. Licences of the images: {licenses}. The models are therefore
+**not for commercial use**. {use}
+
+## Retrain
+
+    make models DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5
+
+`DATA` holds the public files {files}. Without `WEIGHTS`, Keras downloads ImageNet weights. The recipe:
+
+    {command}
+
+The same seed on the same kind of machine gives the same split and the same order; sums differ in the last digit between
+kinds of machine, and so do weights.
+"""
+
+
+def run(*words: object) -> None:
+    """Run a command of melascope, shown."""
+    command = [str(Path(sys.executable).with_name("melascope")), *map(str, words)]
+    print("$", shlex.join(["melascope", *map(str, words)]), flush=True)
+    subprocess.run(command, check=True)
+
+
+def train(data: Path, weights: str, work: Path) -> list[str]:
+    """Prepare and train; return the command that trained."""
+    if not (work / "data" / "manifest.parquet").is_file():
+        run("prepare", *(data / name for name in SOURCES), "--out", work / "data")
+    options = [part for name, value in RECIPE.items() for part in (f"--{name}", str(value))]
+    words = ["train", str(work / "data"), "--weights", weights, *options, "--out", str(work / "run")]
+    run(*words)
+    return words
+
+
+def ship(work: Path) -> None:
+    """Copy the models under the names that they are shipped with, their cards to match."""
+    MODELS.mkdir(exist_ok=True)
+    for name, shipped in SHIPPED.items():
+        for suffix in (".keras", ".onnx"):
+            shutil.copyfile(work / "run" / f"{name}{suffix}", MODELS / f"{shipped}{suffix}")
+        card = json.loads((work / "run" / f"{name}.json").read_text(encoding="utf-8"))
+        text = json.dumps({**card, "name": shipped}, indent=2) + "\n"
+        (MODELS / f"{shipped}.json").write_text(text, encoding="utf-8")
+
+
+def describe(work: Path, words: list[str]) -> str:
+    """Evaluate what is shipped, and write its README."""
+    found: dict[str, dict[str, Any]] = {}
+    for shipped in SHIPPED.values():
+        run("evaluate", MODELS / shipped, work / "data", "--out", work / f"report-{shipped}")
+        text = (work / f"report-{shipped}" / "metrics.json").read_text(encoding="utf-8")
+        found[shipped] = json.loads(text)
+    metrics, card = found["finetuned_model"], json.loads((MODELS / "finetuned_model.json").read_text())
+    rows = []
+    for shipped, measured in found.items():
+        targets = measured["targets"]
+        at = targets["malignant"]["at_threshold"]
+        cells = (
+            targets["malignant"]["roc_auc"],
+            targets["melanoma"]["roc_auc"],
+            at["sensitivity"],
+            at["specificity"],
+        )
+        rows.append(f"| `{shipped}` | " + " | ".join(map(interval, cells)) + " |")
+    images = card["data"]["images"]
+    settings = card["training"]["settings"]
+    words = [settings["weights"].split(" ")[0] if word == words[3] else word for word in words]
+    return README.format(
+        date=datetime.now(UTC).date().isoformat(),
+        machine=f"{os.cpu_count()} cores, {platform.machine()}",
+        backend=next(name for name in card["versions"] if name in ("torch", "tensorflow", "jax")),
+        backbone=card["architecture"],
+        n=metrics["images"]["read"],
+        groups=metrics["images"]["groups"],
+        resamples=metrics["resampling"]["resamples"],
+        rows="\n".join(rows),
+        sources="\n".join(sources(metrics)),
+        images=", ".join(f"{sum(counts.values()):,} images in {split}" for split, counts in images.items()),
+        licenses=", ".join(card["data"]["licenses"]),
+        use=card["intended_use"],
+        files=", ".join(f"`{name}`" for name in SOURCES),
+        command=shlex.join(["melascope", *words]),
+    )
+
+
+def sources(metrics: dict[str, Any]) -> list[str]:
+    """One row a source."""
+    return [
+        f"| {item['source']} | {item['n']:,} | "
+        + ("too few of one class to say |" if item["too_small"] else f"{interval(item['roc_auc'])} |")
+        for item in metrics["targets"]["malignant"]["sources"]
+    ]
+
+
+def interval(figure: dict[str, Any]) -> str:
+    """A figure with its interval."""
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def main() -> None:
+    """Make the models."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the public files")
+    parser.add_argument("--weights", default="imagenet", help="a file; without it, Keras downloads")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/models"), help="folder for what is made between"
+    )
+    arguments = parser.parse_args()
+    words = train(arguments.data, arguments.weights, arguments.work)
+    ship(arguments.work)
+    (MODELS / "README.md").write_text(describe(arguments.work, words), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
