@@ -1,0 +1,62 @@
+"""`melascope hold-out`: leave-one-source-out validation, the figure of a clinic that training never saw."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melascope.cli import recipe
+from melascope.cli.progress import progress
+
+
+def hold_out(
+    data: Annotated[
+        Path, typer.Argument(help="Data set folder made by `melascope prepare`, of several sources.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for all runs; what is finished is not done again.")],
+    backbone: recipe.Backbone = "EfficientNetB0",
+    weights: recipe.Weights = "imagenet",
+    size: recipe.Size = 224,
+    epochs: recipe.Epochs = 10,
+    patience: recipe.Patience = 3,
+    batch: recipe.Batch = 32,
+    rate: recipe.Rate = None,
+    dropout: recipe.Dropout = 0.2,
+    weight_decay: recipe.WeightDecay = 1e-4,
+    seed: recipe.Seed = 0,
+) -> None:
+    """Train on all sources but one and test on that one, for each source in turn.
+
+    Clinics of one data set count as one source. Of the other sources, images in one group with an image that is
+    held out are left out too. Each source gets a folder OUT/SOURCE with data/, run/ and report/, and base/ for
+    the frozen baseline; OUT/transfer.json has the figures with their 95 % intervals, which are also printed.
+    """
+    from melascope.evaluate import transfer
+    from melascope.learn.training import Settings
+
+    settings = Settings(
+        backbone=backbone,
+        weights=None if weights == "none" else weights,
+        size=size,
+        epochs=epochs,
+        patience=patience,
+        batch=batch,
+        rate=rate,
+        dropout=dropout,
+        weight_decay=weight_decay,
+        seed=seed,
+    )
+    with progress() as tell:
+        found = transfer.transfer(data, out, settings, tell)
+    for target, rows in found["targets"].items():
+        typer.echo(f"ROC-AUC for {target}, by the source that was held out")
+        for row in rows:
+            cells = "".join(
+                f"  {name} {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+                if (figure := row[name])
+                else f"  {name} -"
+                for name in transfer.STAGES
+                if name in row
+            )
+            typer.echo(f"  {row['source']:24}{row['n']:>7,}{cells}")
+    typer.echo(out / transfer.NAME)

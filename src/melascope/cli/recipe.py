@@ -1,0 +1,23 @@
+"""The options of a training, for the verbs that train."""
+
+from typing import Annotated
+
+import typer
+
+Backbone = Annotated[
+    str, typer.Option(help="A network of keras.applications, such as EfficientNetB0 or MobileNetV2.")
+]
+Weights = Annotated[
+    str, typer.Option(help="imagenet (downloaded by Keras), none, or a file of the backbone's weights.")
+]
+Size = Annotated[int, typer.Option(min=32, max=1024, help="Side of the square input, in pixels.")]
+Epochs = Annotated[int, typer.Option(min=0, help="At most so many; 0 trains the head only.")]
+Patience = Annotated[int, typer.Option(min=1, help="Stop after so many epochs without a gain.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images a step.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0, help="Peak learning rate (default: 1.5e-4; 1e-3 with --weights none)."),
+]
+Dropout = Annotated[float, typer.Option(min=0, max=0.9, help="Dropout before the head.")]
+WeightDecay = Annotated[float, typer.Option(min=0, help="Of AdamW.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same machine, same model.")]
