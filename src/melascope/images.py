@@ -104,6 +104,8 @@ def fit(pixels: Pixels, size: int) -> Pixels:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
+        return image  # most images, and asking takes as long as decoding a small one
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # metadata that cannot be read says nothing of orientation, and the pixels are whole

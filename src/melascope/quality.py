@@ -28,8 +28,8 @@ class Quality(NamedTuple):
 
 def measure(pixels: Pixels) -> Quality:
     """Measure one image."""
-    square = Image.fromarray(fit(pixels, _SIDE)).convert("L")
-    grey = np.asarray(square, dtype=np.int16)
+    luminance = np.asarray(Image.fromarray(pixels).convert("L"))
+    grey = fit(luminance, _SIDE).astype(np.int16)
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
     brightness, contrast = _mean_and_deviation(grey)
     height, width = pixels.shape[:2]
@@ -38,6 +38,6 @@ def measure(pixels: Pixels) -> Quality:
 
 def _mean_and_deviation(values: NDArray[np.int16]) -> tuple[float, float]:
     flat = values.ravel().astype(np.float32)
-    mean = float(flat.mean(dtype=np.float64))
-    flat -= np.float32(mean)
-    return mean, math.sqrt(float(flat @ flat) / flat.size)
+    mean = flat.mean()
+    flat -= mean
+    return float(mean), math.sqrt(float(flat @ flat) / flat.size)
