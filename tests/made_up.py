@@ -1,10 +1,13 @@
-"""Made-up predictions: what an evaluation starts from, without a model or an image."""
+"""Made-up data sets and predictions: what training and evaluation start from, without a photograph."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
+from melascope import manifest
 from melascope.learn.card import Card
 
 DATA_HASH = "ab" * 32
@@ -60,3 +63,37 @@ def predictions(images: int = 400, groups: int = 300, seed: int = 0) -> pd.DataF
             "skin_type": None,
         }
     )
+
+
+def make_data(
+    folder: Path, n: int = 60, unknown_melanoma: bool = False, sources: tuple[str, ...] = ("made",)
+) -> Path:
+    """Flat squares whose redness is the label, in a data set folder; sources take turns every 16 images."""
+    rng = np.random.default_rng(0)
+    rows = []
+    (folder / "images").mkdir(parents=True)
+    for i in range(n):
+        malignant = i % 2 == 0
+        pixels = rng.integers(0, 60, (40, 40, 3), dtype=np.uint8)
+        pixels[..., 0] += 150 if malignant else 40
+        path = folder / "images" / f"{i}.png"
+        Image.fromarray(pixels).save(path)
+        rows.append(
+            {
+                "image_id": f"i{i}",
+                "path": str(path),
+                "source": sources[i // 16 % len(sources)],
+                "pixel_hash": f"{i:064x}",
+                "malignant": malignant,
+                "melanoma": (None if malignant else False) if unknown_melanoma else malignant and i % 4 == 0,
+                "group": f"g{i}",
+                "split": ["train", "train", "train", "train", "validation", "validation", "test", "test"][
+                    i % 8
+                ],
+                "excluded": "",
+            }
+        )
+    table = pd.DataFrame(rows).reindex(columns=list(manifest.COLUMNS))
+    table = table.astype({"malignant": "boolean", "melanoma": "boolean"})
+    manifest.write(table, folder)
+    return folder

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from made_up import make_data
 from melascope import manifest
 from melascope.errors import DataError, ModelError
 from melascope.learn import backbones, checkpoint, head, loss, network, operating, training
@@ -26,38 +26,6 @@ from melascope.learn.card import Card
 from melascope.learn.training import Settings
 
 SMALL = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=2, batch=8)
-
-
-def make_data(folder: Path, n: int = 60, unknown_melanoma: bool = False) -> Path:
-    """Flat squares whose redness is the label, in a data set folder."""
-    rng = np.random.default_rng(0)
-    rows = []
-    (folder / "images").mkdir(parents=True)
-    for i in range(n):
-        malignant = i % 2 == 0
-        pixels = rng.integers(0, 60, (40, 40, 3), dtype=np.uint8)
-        pixels[..., 0] += 150 if malignant else 40
-        path = folder / "images" / f"{i}.png"
-        Image.fromarray(pixels).save(path)
-        rows.append(
-            {
-                "image_id": f"i{i}",
-                "path": str(path),
-                "source": "made",
-                "pixel_hash": f"{i:064x}",
-                "malignant": malignant,
-                "melanoma": (None if malignant else False) if unknown_melanoma else malignant and i % 4 == 0,
-                "group": f"g{i}",
-                "split": ["train", "train", "train", "train", "validation", "validation", "test", "test"][
-                    i % 8
-                ],
-                "excluded": "",
-            }
-        )
-    table = pd.DataFrame(rows).reindex(columns=list(manifest.COLUMNS))
-    table = table.astype({"malignant": "boolean", "melanoma": "boolean"})
-    manifest.write(table, folder)
-    return folder
 
 
 def probabilities(path: Path, images: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ SOURCES = (
 )
 RECIPE = {"backbone": "MobileNetV2", "size": 160, "epochs": 12, "patience": 12, "seed": 0}
 SHIPPED = {"base": "base_model", "model": "finetuned_model"}
-MODELS = Path("models")
+MODELS, WORK = Path("models"), Path("runs/models")
 
 README = """# The models
 
@@ -126,7 +126,8 @@ def describe(work: Path, words: list[str]) -> str:
         rows.append(f"| `{shipped}` | " + " | ".join(map(interval, cells)) + " |")
     images = card["data"]["images"]
     settings = card["training"]["settings"]
-    words = [settings["weights"].split(" ")[0] if word == words[3] else word for word in words]
+    shown = {words[3]: settings["weights"].split(" ")[0]}  # a path of this machine tells nobody anything
+    words = [shown.get(word, word.replace(str(work), str(WORK))) for word in words]
     return README.format(
         date=datetime.now(UTC).date().isoformat(),
         machine=f"{os.cpu_count()} cores, {platform.machine()}",
@@ -137,7 +138,9 @@ def describe(work: Path, words: list[str]) -> str:
         resamples=metrics["resampling"]["resamples"],
         rows="\n".join(rows),
         sources="\n".join(sources(metrics)),
-        images=", ".join(f"{sum(counts.values()):,} images in {split}" for split, counts in images.items()),
+        images=", ".join(
+            f"{sum(images[split].values()):,} images in {split}" for split in ("train", "validation", "test")
+        ),
         licenses=", ".join(card["data"]["licenses"]),
         use=card["intended_use"],
         files=", ".join(f"`{name}`" for name in SOURCES),
@@ -164,9 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the public files")
     parser.add_argument("--weights", default="imagenet", help="a file; without it, Keras downloads")
-    parser.add_argument(
-        "--work", type=Path, default=Path("runs/models"), help="folder for what is made between"
-    )
+    parser.add_argument("--work", type=Path, default=WORK, help="folder for what is made between")
     arguments = parser.parse_args()
     words = train(arguments.data, arguments.weights, arguments.work)
     ship(arguments.work)

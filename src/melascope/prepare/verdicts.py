@@ -72,7 +72,7 @@ def _shortcuts(found: dict[str, Any]) -> list[Verdict]:
                     (
                         WARN,
                         f"There is a shortcut ({target})",
-                        f"{probe['what'].capitalize()} predicts it better than it should ({told}; chance is 0.5). "
+                        f"It can be told from {probe['what']}, better than it should be ({told}; chance is 0.5). "
                         "Test the model with that part hidden, or on images of another clinic.",
                     )
                 )

@@ -1,0 +1,100 @@
+"""Leave-one-source-out: what is tested was never trained on, and the figures are those of the reports."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from made_up import make_data
+from melascope import manifest
+from melascope.cli.main import app
+from melascope.errors import DataError
+from melascope.evaluate import evaluation, transfer
+from melascope.learn import training
+from melascope.learn.training import Settings
+from melascope.prepare import folds
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Three data sets, one of two clinics; g3 and g5 have an image of B and one of another."""
+    source = ["A/x", "A/y", "A/x", "B", "B", "B", "B", "C", "C", "C"]
+    group = ["g0", "g1", "g2", "g3", "g4", "g5", "g6", "g3", "g5", "g9"]
+    split = [
+        "train",
+        "validation",
+        "test",
+        "train",
+        "test",
+        "validation",
+        "train",
+        "train",
+        "validation",
+        "test",
+    ]
+    rows = pd.DataFrame({"source": source, "group": group, "split": split, "excluded": ""})
+    rows["image_id"] = [f"i{i}" for i in range(10)]
+    rows["path"] = [f"/data/{i}.jpg" for i in range(10)]
+    return rows.reindex(columns=list(manifest.COLUMNS)).assign(excluded=[""] * 9 + ["altered image"])
+
+
+def test_a_data_set_is_held_out_with_all_its_clinics_and_whatever_is_tied_to_it(table):
+    assert folds.data_sets(table) == ["A", "B", "C"]
+    dealt = folds.hold_out(table, "B")
+    assert dealt["split"].tolist() == [
+        "train",
+        "validation",
+        "train",
+        *["test"] * 4,
+        "train",
+        "validation",
+        "test",
+    ]
+    assert dealt["excluded"].tolist() == [""] * 7 + [folds.SHARED] * 2 + ["altered image"]
+    assert set(folds.hold_out(table, "A")["split"][:3]) == {"test"}
+    used = manifest.usable(dealt)
+    assert not set(used.loc[used["split"] == "test", "group"]) & set(
+        used.loc[used["split"] != "test", "group"]
+    )
+    assert table["split"].tolist()[:3] == [
+        "train",
+        "validation",
+        "test",
+    ]  # the table that came in is as it was
+
+
+def test_what_cannot_be_held_out_is_one_line(table):
+    with pytest.raises(DataError, match="D: cannot be held out of a data set with the sources A, B, C"):
+        folds.hold_out(table, "D")
+    with pytest.raises(DataError, match="A: cannot be held out"):
+        folds.hold_out(table[:3], "A")
+
+
+@pytest.mark.slow
+def test_each_source_is_tested_by_a_model_of_the_others(tmp_path, monkeypatch):
+    data, out = make_data(tmp_path / "data", 96, sources=("first", "second set/one")), tmp_path / "out"
+    settings = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=1, batch=8, rate=1e-2)
+    found = transfer.transfer(data, out, settings)
+    assert json.loads((out / "transfer.json").read_text()) == json.loads(json.dumps(found))
+    rows = found["targets"]["malignant"]
+    assert [row["source"] for row in rows] == ["first", "second set", "mean"]
+    assert [row["n"] for row in rows] == [48, 48, 96]
+    for row, folder in zip(rows, ("first", "second-set"), strict=False):
+        table = manifest.usable(manifest.read(out / folder / "data"))
+        assert set(table.loc[table["split"] == "test", "source"].str.partition("/")[0]) == {row["source"]}
+        predictions, metrics = evaluation.read(out / folder / "report")
+        assert len(predictions) == 48
+        assert metrics["targets"]["malignant"]["roc_auc"] == row["model"]
+        assert metrics["data"]["same_as_training"] is True
+    mean = np.mean([row["model"]["value"] for row in rows[:2]])
+    assert rows[2]["model"]["value"] == pytest.approx(mean)
+    assert rows[2]["model"]["low"] <= mean <= rows[2]["model"]["high"]
+
+    monkeypatch.setattr(training, "_fine_tune", None)  # what is finished is not trained again
+    words = ["hold-out", data, "--out", out, "--backbone", "MobileNetV2", "--weights", "none", "--size", 32]
+    words += ["--epochs", 1, "--batch", 8, "--rate", 1e-2]
+    shown = CliRunner().invoke(app, [*map(str, words)])
+    assert shown.exit_code == 0, shown.output
+    assert f"mean                         96  model {mean:.3f} (" in shown.output
