@@ -23,14 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
+from random_model import make_model
 
 from melascope import synthetic
-from melascope.files import sha256
-from melascope.infer import convert
 from melascope.infer.predictor import Predictor
-from melascope.labels import TARGETS
 from melascope.learn import network
-from melascope.learn.card import Card
 
 NETWORKS = (("EfficientNetB0", 224), ("MobileNetV2", 160))
 IMAGES, PLAIN_IMAGES, FEW, MANY = 2000, 400, 1000, 10_000
@@ -90,32 +87,14 @@ def command(*words: object) -> float:
     return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
-def make_model(folder: Path, backbone: str, size: int) -> Path:
-    """Write `BACKBONE.keras`, its card, and what is converted from it."""
-    path = folder / f"{backbone}.keras"
-    net = network.build(backbone, size, None, 0.2)
-    net.save(path)
+def export(model: Path, size: int) -> Path:
+    """The network as Keras itself exports it."""
+    path = model.with_name(f"{model.stem}-exported.onnx")
+    net = network.load(model)
     net(np.zeros((1, size, size, 3), dtype=np.float32))  # Keras exports only what was called
     with contextlib.redirect_stdout(io.StringIO()):
-        net.export(str(exported(path)), format="onnx", verbose=False)
-    Card(
-        name="bench",
-        architecture=backbone,
-        weights="none",
-        parameters=net.count_params(),
-        input_size=size,
-        temperature=dict.fromkeys(TARGETS, 1.0),
-        threshold=dict.fromkeys(TARGETS, 0.5),
-        sensitivity=0.95,
-        keras_sha256=sha256(path),
-    ).write(path.with_suffix(".json"))
-    convert.to_onnx(path, path.with_suffix(".onnx"))
+        net.export(str(path), format="onnx", verbose=False)
     return path
-
-
-def exported(model: Path) -> Path:
-    """Where the network is that Keras itself exports."""
-    return model.with_name(f"{model.stem}-exported.onnx")
 
 
 def bare(onnx: Path, size: int, batch: int) -> float:
@@ -143,7 +122,7 @@ def inference(folder: Path, pictures: list[str], backbone: str, size: int) -> It
     alone = 1000 * bare(onnx, size, 1)
     what = "warm, one image, with map"
     yield Row(what, "ms", warm, "bare session, batch 1", alone, warm / alone, "<= 1.15")
-    alone = 1000 * bare(exported(model), size, 1)
+    alone = 1000 * bare(export(model, size), size, 1)
     yield Row(what, "ms", warm, "bare, as Keras exports it", alone, warm / alone, "")
 
     rate = IMAGES / seconds(lambda: list(predictor.predict(pictures[:IMAGES])), 1)

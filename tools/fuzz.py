@@ -28,13 +28,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from random_model import make_model
 
 from melascope import synthetic
 from melascope.errors import ModelError
-from melascope.files import sha256
-from melascope.infer import convert, graph, runtime
+from melascope.infer import graph, runtime
 from melascope.infer.predictor import Predictor
-from melascope.labels import TARGETS
 from melascope.learn import archive
 from melascope.learn.card import Card
 
@@ -116,28 +115,6 @@ def _exif() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned
     return exif.tobytes()
-
-
-def make_model(folder: Path) -> Path:
-    """A network with random weights, small in pixels but whole in structure."""
-    from melascope.learn import network  # noqa: PLC0415  # children must not hold its memory
-
-    path = folder / "model.keras"
-    net = network.build("MobileNetV2", SIZE, None, 0.2)
-    net.save(path)
-    Card(
-        name="fuzz",
-        architecture="MobileNetV2",
-        weights="none",
-        parameters=net.count_params(),
-        input_size=SIZE,
-        temperature=dict.fromkeys(TARGETS, 1.0),
-        threshold=dict.fromkeys(TARGETS, 0.5),
-        sensitivity=0.95,
-        keras_sha256=sha256(path),
-    ).write(path.with_suffix(".json"))
-    convert.to_onnx(path, path.with_suffix(".onnx"))
-    return path
 
 
 def image_case(model: Path, folder: Path) -> Callable[[bytes], str]:
@@ -313,7 +290,7 @@ def main() -> None:
         child(words.kind, words.model, *words.child)
         return
     with tempfile.TemporaryDirectory() as folder:
-        model = words.model or make_model(Path(folder))
+        model = words.model or make_model(Path(folder), "MobileNetV2", SIZE)
         found = fuzz(words.kind, model, words.cases, words.start, words.keep)
     print(json.dumps(found, indent=2))
     sys.exit(1 if found["broken"] else 0)
