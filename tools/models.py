@@ -57,7 +57,8 @@ By source, ROC-AUC for malignant of `finetuned_model`:
 |---|---|---|
 {sources}
 
-These are clinics that the model has seen in training. In a clinic that it has not, expect less.
+These are clinics that the model has seen in training. In a clinic that it has not, expect less: `docs/experiments.md`
+has the figures of sources that were held out.
 
 ## Data and licence
 
