@@ -258,14 +258,14 @@ def listen(words: list[str]) -> Any:
         assert process.stdout is not None  # noqa: S101  # a pipe was asked for
         selector = selectors.DefaultSelector()
         selector.register(process.stdout, selectors.EVENT_READ)
-        rest = b""
-        # The first line takes as long as a start does.
-        while selector.select(PATIENCE + (60 if not rest else 0)):
+        rest, wait = b"", PATIENCE + 60  # the first line takes as long as a start does
+        while selector.select(wait):
             data = process.stdout.read1(2**16)
             if not data:
                 if process.wait():
                     yield {"died": f"died ({process.returncode})"}
                 return
+            wait = PATIENCE
             *lines, rest = (rest + data).split(b"\n")
             yield from map(json.loads, lines)
         process.kill()

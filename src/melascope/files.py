@@ -6,7 +6,6 @@ archives are read where they lie and never unpacked by hand.
 
 import contextlib
 import hashlib
-import io
 import lzma
 import os
 import re
@@ -80,10 +79,10 @@ def read(locator: str, limit: int = MAX_BYTES) -> bytes:
     path, member = split_locator(locator)
     try:
         if member is None:
-            with open(path, "rb", buffering=0) as file:
+            with open(path, "rb") as file:
                 # Asked for more than there is, Python would first make room for all of it. Pipes have no size.
                 size = os.fstat(file.fileno()).st_size
-                data = file.read(size + 1) if 0 < size <= limit else _read_at_most(file, limit + 1)
+                data = file.read(size + 1 if 0 < size <= limit else limit + 1)
         else:
             with open_zip(path).open(member) as file:
                 data = file.read(limit + 1)
@@ -96,10 +95,6 @@ def read(locator: str, limit: int = MAX_BYTES) -> bytes:
     if len(data) > limit:
         raise ImageError(locator, f"larger than {limit // 2**20} MiB")
     return data
-
-
-def _read_at_most(file: io.FileIO, limit: int) -> bytes:
-    return io.BufferedReader(file).read(limit)
 
 
 def sha256(path: str | Path) -> str:

@@ -32,20 +32,8 @@ def hold_out(
     the frozen baseline; OUT/transfer.json has the figures with their 95 % intervals, which are also printed.
     """
     from melascope.evaluate import transfer
-    from melascope.learn.training import Settings
 
-    settings = Settings(
-        backbone=backbone,
-        weights=None if weights == "none" else weights,
-        size=size,
-        epochs=epochs,
-        patience=patience,
-        batch=batch,
-        rate=rate,
-        dropout=dropout,
-        weight_decay=weight_decay,
-        seed=seed,
-    )
+    settings = recipe.settings(locals())
     with progress() as tell:
         found = transfer.transfer(data, out, settings, tell)
     for target, rows in found["targets"].items():

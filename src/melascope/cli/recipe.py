@@ -1,8 +1,13 @@
 """The options of a training, for the verbs that train."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from melascope.learn.training import Settings
 
 Backbone = Annotated[
     str, typer.Option(help="A network of keras.applications, such as EfficientNetB0 or MobileNetV2.")
@@ -21,3 +26,11 @@ Rate = Annotated[
 Dropout = Annotated[float, typer.Option(min=0, max=0.9, help="Dropout before the head.")]
 WeightDecay = Annotated[float, typer.Option(min=0, help="Of AdamW.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same machine, same model.")]
+
+
+def settings(options: Mapping[str, Any]) -> "Settings":
+    """The settings among the options of a verb, which have the names of the fields."""
+    from melascope.learn.training import Settings
+
+    chosen = {field.name: options[field.name] for field in fields(Settings)}
+    return Settings(**chosen | {"weights": None if chosen["weights"] == "none" else chosen["weights"]})

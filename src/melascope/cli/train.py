@@ -29,20 +29,9 @@ def train(
     network before fine-tuning, which is the baseline to beat.
     """
     from melascope.infer import convert
-    from melascope.learn.training import Settings, train
+    from melascope.learn.training import train
 
-    settings = Settings(
-        backbone=backbone,
-        weights=None if weights == "none" else weights,
-        size=size,
-        epochs=epochs,
-        patience=patience,
-        batch=batch,
-        rate=rate,
-        dropout=dropout,
-        weight_decay=weight_decay,
-        seed=seed,
-    )
+    settings = recipe.settings(locals())
     with progress() as tell:
         made = train(data, out, settings, tell)
         for path in made:

@@ -15,7 +15,6 @@ import numpy as np
 
 from melascope import files, manifest
 from melascope.evaluate import evaluation
-from melascope.infer import convert
 from melascope.labels import TARGETS
 from melascope.learn import training
 from melascope.prepare import folds
@@ -49,9 +48,6 @@ def transfer(data: Path, out: Path, settings: training.Settings, tell: Progress 
         manifest.write(folds.hold_out(table, source), folder / "data")
         measured[source] = {}
         for path in training.train(folder / "data", folder / "run", settings, tell):
-            onnx = path.with_suffix(".onnx")
-            if not onnx.is_file():
-                convert.to_onnx(path, onnx)
             report = folder / ("report" if path.stem == training.MODEL else path.stem)
             measured[source][path.stem] = evaluation.evaluate(path, folder / "data", report, tell=tell)
     found = {

@@ -1,5 +1,6 @@
 """A model's files as they are, for whoever asks before using them; no framework, no runtime."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,12 @@ def _keras(path: Path, card: Card | None) -> dict[str, Any]:
 
 
 def _onnx(path: Path, card: Card | None) -> dict[str, Any]:
-    found = graph.inspect(graph.read(path), path)
+    data = graph.read(path)
+    found = graph.inspect(data, path)
     return {
         "path": str(path),
-        "bytes": path.stat().st_size,
-        "sha256": files.sha256(path),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
         "inputs": found.inputs,
         "outputs": found.outputs,
         "operations": dict(found.operations),

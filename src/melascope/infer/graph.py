@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from melascope.errors import ModelError, one_line
+from melascope import files
+from melascope.errors import ImageError, ModelError, one_line
 from melascope.learn.archive import MAX_BYTES
 
 INPUT, OUTPUTS = "image", ("logits", "cam")  # of a converted model
@@ -77,13 +78,9 @@ class Graph:
 def read(path: Path) -> bytes:
     """Read a file of at most `MAX_BYTES`; ModelError if it is larger or cannot be read."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise ModelError(f"{path}: larger than {MAX_BYTES // 2**20} MiB")
-    return data
+        return files.read(str(path), MAX_BYTES)
+    except ImageError as error:
+        raise ModelError(str(error)) from error
 
 
 def inspect(data: bytes, path: str | Path) -> Graph:

@@ -10,9 +10,8 @@ from melascope.errors import ModelError, one_line
 from melascope.infer import graph
 from melascope.learn.card import Card
 
-MAX_MEMORY = (
-    2 * 2**30
-)  # bytes, of all sessions' tensors; the largest backbones need a fifth of it for an image
+# Bytes, of all sessions' tensors; the largest backbones need a fifth of it for an image.
+MAX_MEMORY = 2 * 2**30
 
 
 def read(path: Path, card: Card) -> bytes:
