@@ -76,10 +76,10 @@ class Killed(BaseException):
 def test_a_broken_off_run_goes_on_where_it_was(tmp_path):
     """Equal up to rounding: Adam's first steps magnify the last bit, so later losses are compared, not weights."""
     data = make_data(tmp_path / "data")
-    settings = Settings(**{**vars(SMALL), "epochs": 3, "patience": 9})
+    settings = Settings(**{**vars(SMALL), "epochs": 3, "patience": 9, "rate": 2e-4})
 
     def die(what: str, done: int, total: int) -> None:
-        if what.startswith("epoch 2") and done == 2:
+        if what.startswith("training") and done == 5:
             raise Killed
 
     with pytest.raises(Killed):
@@ -99,7 +99,7 @@ def test_a_checkpoint_keeps_weights_and_optimiser_exactly(tmp_path):
     def trainer(seed):
         keras.utils.set_random_seed(seed)
         made = network.part(network.build("MobileNetV2", 32, None, 0.2), "logits")
-        optimizer = keras.optimizers.AdamW(1e-3)
+        optimizer = keras.optimizers.AdamW(1e-3, use_ema=True)
         made.compile(optimizer, "mse", jit_compile=False)
         optimizer.build(made.trainable_variables)
         return made
@@ -185,18 +185,42 @@ def test_head_folds_the_scaling_of_features_into_its_weights():
 
 def test_missing_labels_cost_nothing_and_weights_do_not_move_the_prevalence():
     targets = np.array([[1, 0], [0, np.nan], [0, 0], [0, 1]], dtype=np.float32)
-    weights = loss.class_weights(targets)
-    np.testing.assert_allclose(weights[:, 0], [4 / 6, 4 / 2])
-    cost = loss.BalancedCrossEntropy(weights)
-    logits = np.zeros((4, 2), dtype=np.float32)
+    weights = loss.target_weights(targets, np.full(4, -1))
+    np.testing.assert_allclose(weights[:, 0], [4 / 2, 4 / 6, 4 / 6, 4 / 6])
+    no_family = np.zeros((4, 1), dtype=np.float32)
+    cost = loss.BalancedCrossEntropy(targets, weights)
+    goals = loss.goals(targets, weights, no_family)
+    logits = np.zeros((4, 3), dtype=np.float32)
     wild = logits.copy()
     wild[1, 1] = 50
-    assert float(cost(targets, logits)) == pytest.approx(float(cost(targets, wild)))
+    assert float(cost(goals, logits)) == pytest.approx(float(cost(goals, wild)))
     # The constant logit that costs least is the log-odds of the data, here of one in four.
     grid = np.linspace(-3, 3, 601, dtype=np.float32)
-    one = loss.BalancedCrossEntropy(weights[:, :1])
-    costs = [float(one(targets[:, :1], np.full((4, 1), z, np.float32))) for z in grid]
+    costs = [float(cost(goals, np.tile(np.float32([z, 0, 0]), (4, 1)))) for z in grid]
     assert expit(grid[int(np.argmin(costs))]) == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_rare_diagnosis_weighs_more_within_its_class():
+    """100 nevi, 400 keratoses: the few nevi get a third of what "not melanoma" weighs, not a fifth."""
+    families = np.repeat([3, 4, 0], [100, 400, 100])
+    truth = np.repeat(np.float32([0, 0, 1]), [100, 400, 100])[:, None].repeat(2, axis=1)
+    weights = loss.target_weights(truth, families)[:, 1]
+    assert weights[truth[:, 1] == 0].sum() == pytest.approx(weights[truth[:, 1] == 1].sum())
+    assert weights[0] / weights[100] == pytest.approx(2)  # the square root of 400 / 100
+    assert weights[:100].sum() / weights[:500].sum() == pytest.approx(1 / 3)
+    one_hot = loss.family_weights(np.append(families, -1), 9)
+    assert (one_hot[-1] == 0).all()
+    assert one_hot[:-1].sum() == pytest.approx(600)
+    assert one_hot[0, 3] / one_hot[100, 4] == pytest.approx(2)
+
+
+def test_the_diagnosis_is_learned_beside_the_targets():
+    """Cross-entropy by hand: one benign image without weights but for its family."""
+    cost = loss.BalancedCrossEntropy(np.float32([[0, 0], [1, 1]]), np.ones((2, 2), np.float32))
+    goals = loss.goals(np.float32([[0, 0]]), np.zeros((1, 2), np.float32), np.float32([[0, 2, 0]]))
+    logits = np.float32([[9, -9, 1, 2, 3]])
+    expected = -2 * loss.FAMILY_SHARE * (2 - np.log(np.exp([1, 2, 3]).sum()))
+    assert float(cost(goals, logits)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_temperature_undoes_overconfidence():

@@ -9,6 +9,7 @@ import hashlib
 import lzma
 import os
 import re
+import shutil
 import struct
 import tempfile
 import zipfile
@@ -126,6 +127,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def copy(source: str | Path, path: str | Path) -> None:
+    """Copy a file, as `replacing` does."""
+    with replacing(path) as beside:
+        shutil.copyfile(source, beside)
 
 
 def write_text(path: str | Path, text: str) -> None:

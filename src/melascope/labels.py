@@ -15,6 +15,23 @@ from typing import NamedTuple
 TARGETS = ("malignant", "melanoma")  # the order of a network's outputs
 
 
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "melanoma": ("melanoma", "lentigo maligna"),
+    "basal cell carcinoma": ("basal cell",),
+    "squamous cell carcinoma or actinic keratosis": (
+        "squamous cell",
+        "bowen",
+        "keratoacanthoma",
+        "actinic keratosis",
+    ),
+    "nevus": ("nevus", "spitz"),
+    "benign keratosis": ("keratosis", "lentigo"),
+    "dermatofibroma": ("dermatofibroma",),
+    "vascular lesion": ("vascular", "angioma", "angiokeratoma", "pyogenic granuloma"),
+}
+"""Families of diagnoses that look alike, each with the words that tell it; the first that fits counts."""
+
+
 class Label(NamedTuple):
     """What is known of one lesion."""
 
@@ -143,3 +160,18 @@ def from_archive(levels: Iterable[str | None]) -> Label:
         told = len(plain) > 1 and "melanocytic" not in plain[1]
         return Label(diagnosis, None, False if told else None)
     return from_word(diagnosis)
+
+
+def family(diagnosis: str | None) -> int:
+    """Number of a diagnosis's family: its place in `FAMILIES`, their number for another, -1 if it is not known.
+
+    A diagnosis that says no more than a target does, such as `malignant`, and a collision of lesions, tell no family.
+    """
+    word = _plain(diagnosis or "")
+    label = _TABLE.get(word)
+    if not word or word.startswith("collision") or (label and label[0] in {"benign", "malignant"}):
+        return -1
+    for number, told in enumerate(FAMILIES.values()):
+        if any(part in word for part in told):
+            return number
+    return -1 if label and label[1] == _OPEN else len(FAMILIES)

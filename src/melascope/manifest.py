@@ -122,8 +122,8 @@ def targets(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
 
 
 def content_hash(table: pd.DataFrame) -> str:
-    """SHA-256 of what a model learns from: images, targets, groups and splits, wherever the files lie."""
-    columns = ["image_id", "pixel_hash", "malignant", "melanoma", "group", "split", "excluded"]
+    """SHA-256 of what a model learns from: images, labels, groups and splits, wherever the files lie."""
+    columns = ["image_id", "pixel_hash", "diagnosis", "malignant", "melanoma", "group", "split", "excluded"]
     rows = table[columns].astype("string").fillna("").sort_values(columns)
     text = "\n".join("\t".join(row) for row in rows.itertuples(index=False))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -23,6 +23,9 @@ def hold_out(
     rate: recipe.Rate = None,
     dropout: recipe.Dropout = 0.2,
     weight_decay: recipe.WeightDecay = 1e-4,
+    augmentation: recipe.Augmentation = 1.0,
+    label_smoothing: recipe.LabelSmoothing = 0.0,
+    unfrozen: recipe.Unfrozen = 1.0,
     seed: recipe.Seed = 0,
 ) -> None:
     """Train on all sources but one and test on that one, for each source in turn.

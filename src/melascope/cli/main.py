@@ -11,7 +11,7 @@ import sys
 import typer
 
 from melascope import __version__
-from melascope.cli import demo, evaluate, explain, hold_out, investigate, model, predict, prepare, train
+from melascope.cli import demo, evaluate, explain, hold_out, investigate, model, predict, prepare, train, tune
 from melascope.errors import MelascopeError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (prepare, train, hold_out, evaluate, investigate, explain, predict, demo):
+for verb in (prepare, train, tune, hold_out, evaluate, investigate, explain, predict, demo):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(model.app, name="model")
 
@@ -34,7 +34,15 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
-_EXTRA = {"keras": "train", "torch": "train", "onnx": "train", "onnxscript": "train"}
+_EXTRA = {
+    "keras": "train",
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "optuna": "train",
+    "filelock": "train",
+    "ray": "scale",
+}
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from melascope.cli.progress import progress
-from melascope.cli.walk import MODEL, walk
+from melascope.cli.walk import MODEL, RAY, walk
 from melascope.infer.answer import COLUMNS, Answer
 
 NOTE = "A research tool: it supports a clinician and never replaces one."
@@ -31,6 +31,7 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="Images; folders and ZIPs are walked in sorted order.")],
     model: Annotated[Path | None, MODEL] = None,
     format: Annotated[Format, typer.Option(help="jsonl and csv have the same fields.")] = Format.TABLE,
+    ray: Annotated[str | None, RAY] = None,
 ) -> None:
     """Answer for each image: label and calibrated probabilities, or a refusal with its reason.
 
@@ -39,6 +40,7 @@ def predict(
     without images.
     """
     from melascope.infer.predictor import SHIPPED, Predictor
+    from melascope.infer.spread import predict as spread
 
     locators = walk(images)
     header, line = _FORMATS[format]
@@ -54,7 +56,8 @@ def predict(
         )
         if header:
             typer.echo(header)
-        for answer in predictor.predict(locators, tell):
+        answers = spread(predictor, locators, ray, tell) if ray else predictor.predict(locators, tell)
+        for answer in answers:
             failed = failed or answer.status == "error"
             typer.echo(line(answer))
             sys.stdout.flush()

@@ -25,6 +25,15 @@ Rate = Annotated[
 ]
 Dropout = Annotated[float, typer.Option(min=0, max=0.9, help="Dropout before the head.")]
 WeightDecay = Annotated[float, typer.Option(min=0, help="Of AdamW.")]
+Augmentation = Annotated[
+    float, typer.Option(min=0, max=2, help="Strength of random changes of place, scale and colour.")
+]
+LabelSmoothing = Annotated[
+    float, typer.Option(min=0, max=0.5, help="Share of a label that is replaced by a coin's.")
+]
+Unfrozen = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of the backbone's layers, from its top, to fine-tune.")
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same machine, same model.")]
 
 

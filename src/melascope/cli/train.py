@@ -21,6 +21,9 @@ def train(
     rate: recipe.Rate = None,
     dropout: recipe.Dropout = 0.2,
     weight_decay: recipe.WeightDecay = 1e-4,
+    augmentation: recipe.Augmentation = 1.0,
+    label_smoothing: recipe.LabelSmoothing = 0.0,
+    unfrozen: recipe.Unfrozen = 1.0,
     seed: recipe.Seed = 0,
 ) -> None:
     """Train a network: first a linear head on the frozen backbone, then everything at a low rate.

@@ -13,6 +13,9 @@ from melascope.prepare.tree import open_trees
 MODEL = typer.Option(
     help="A .keras file, the stem of one, or a run folder (default: the shipped finetuned_model)."
 )
+RAY = typer.Option(
+    help="Spread the work over a Ray cluster: HOST:PORT, auto, or local. Its machines share the files' paths."
+)
 
 
 def walk(words: Iterable[str]) -> list[str]:

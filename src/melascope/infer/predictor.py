@@ -24,7 +24,7 @@ from melascope.progress import Progress, silent
 
 SHIPPED = Path(melascope.__file__).parent / "models" / "finetuned_model"
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_AHEAD = 4 * _CORES  # images being worked on or waiting to be asked for
+_AHEAD = 4  # images a core that are being worked on or wait to be asked for
 
 
 class Predictor:
@@ -35,6 +35,9 @@ class Predictor:
         self._content = content
         self._wide = runtime.session(content)
         self._temperature = np.array([card.temperature.get(target, np.nan) for target in TARGETS])
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Card, bytes]]:
+        return type(self), (self.card, self._content)  # to another process without its sessions
 
     @cached_property
     def _narrow(self) -> Any:
@@ -60,13 +63,20 @@ class Predictor:
             raise ModelError(f"{keras_path}: not the model that its card {keras_path.stem}.json describes")
         return cls(card, _content_for(keras_path, card, tell))
 
-    def predict(self, locators: Iterable[str], tell: Progress = silent) -> Iterator[Answer]:
+    def predict(
+        self, locators: Iterable[str], tell: Progress = silent, cores: int = _CORES
+    ) -> Iterator[Answer]:
         """Answer for each image, in order, as answers come; memory stays flat.
 
         One image is shared by all cores. Of several, each core takes its own from file to answer, which gets
         more out of them than sharing does: nobody waits for another.
 
         A file that cannot be read gives an answer of status `error` and stops nothing.
+
+        Args:
+            locators: names of images.
+            tell: hears how far it is.
+            cores: to use for several images.
         """
         total, done = length_hint(locators), 0
         source = iter(locators)
@@ -74,11 +84,11 @@ class Predictor:
         if len(first) < 2:
             yield from (self._judge(self._wide, locator) for locator in first)
             return
-        pool = ThreadPoolExecutor(_CORES)
+        pool = ThreadPoolExecutor(cores)
         judge = partial(self._judge, self._narrow)
         try:
             waiting: deque[Future[Answer]] = deque(
-                pool.submit(judge, locator) for locator in chain(first, islice(source, _AHEAD))
+                pool.submit(judge, locator) for locator in chain(first, islice(source, _AHEAD * cores))
             )
             while waiting:
                 answer = waiting.popleft().result()

@@ -6,55 +6,56 @@ in, because black corners would be a new shortcut.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from melascope.images import Pixels
 
 
-def augment(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
     """Change one square image at random.
 
     Args:
         pixels: shape (S, S, 3).
         rng: source of all randomness, so that a seed gives the same images again.
+        strength: factor on the range of every change but rotation and flips, 0 to 2.
 
     Returns:
         Pixels of the same shape.
     """
-    return _recolour(_move(pixels, rng), rng)
+    return np.asarray(_recolour(_move(pixels, rng, strength), rng, strength))
 
 
-def _move(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+def _move(pixels: Pixels, rng: np.random.Generator, strength: float) -> Image.Image:
     size = pixels.shape[0]
     angle = rng.uniform(0, 2 * np.pi)
-    zoom = np.exp(rng.uniform(np.log(0.75), np.log(1.3)))
-    stretch = np.exp(rng.uniform(-0.1, 0.1))
+    zoom = np.exp(strength * rng.uniform(np.log(0.75), np.log(1.3)))
+    stretch = np.exp(strength * rng.uniform(-0.1, 0.1))
     flip = rng.choice([-1.0, 1.0])
-    shift = rng.uniform(-0.08, 0.08, 2) * size
+    shift = strength * rng.uniform(-0.08, 0.08, 2) * size
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     back = rotation @ np.diag([flip * stretch, 1 / stretch]) / zoom  # from result to original
-    border = size * 3 // 4  # more than the corners of a turned, shrunk and shifted image reach for
-    padded = np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="symmetric")
     middle = size / 2
-    offset = middle + border + shift - back @ np.array([middle, middle])
-    moved = Image.fromarray(padded).transform(
+    offset = size + middle + shift - back @ np.array([middle, middle])
+    there = np.arange(size)
+    mirrored = np.concatenate(
+        [there[::-1], there, there[::-1]]
+    )  # at strength 2 a corner reaches for 0.97 of a side
+    return Image.fromarray(pixels[mirrored][:, mirrored]).transform(
         (size, size),
         Image.Transform.AFFINE,
         (back[0, 0], back[0, 1], offset[0], back[1, 0], back[1, 1], offset[1]),
         resample=Image.Resampling.BILINEAR,
     )
-    return np.asarray(moved)
 
 
-def _recolour(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    levels = np.arange(256, dtype=np.float32) / 255
-    gamma = np.exp(rng.normal(0, 0.15))
-    contrast = np.exp(rng.normal(0, 0.12))
-    gain = np.exp(rng.normal(0, 0.08, 3) + rng.normal(0, 0.1))
-    saturation = np.exp(rng.normal(0, 0.15))
-    curve = ((levels**gamma - 0.5) * contrast + 0.5)[:, None] * gain  # (256, 3): one look-up a channel
-    values: NDArray[np.float32] = np.stack([curve[pixels[..., c], c] for c in range(3)], axis=-1)
-    grey = values.mean(axis=-1, keepdims=True)
-    values = grey + (values - grey) * np.float32(saturation)
-    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+def _recolour(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
+    levels = np.arange(256) / 255
+    gamma = np.exp(strength * rng.normal(0, 0.15))
+    contrast = np.exp(strength * rng.normal(0, 0.12))
+    gain = np.exp(strength * (rng.normal(0, 0.08, 3) + rng.normal(0, 0.1)))
+    saturation = np.exp(strength * rng.normal(0, 0.15))
+    curves = ((levels**gamma - 0.5) * contrast + 0.5) * gain[:, None]  # one look-up a channel
+    mixed = saturation * np.eye(3) + (1 - saturation) / 3  # with grey, the mean of the channels
+    return image.point((np.clip(curves, 0, 1) * 255 + 0.5).astype(int).ravel().tolist()).convert(
+        "RGB", np.hstack([mixed, np.zeros((3, 1))]).ravel().tolist()
+    )

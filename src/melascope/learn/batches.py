@@ -18,16 +18,17 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self,
         pixels: NDArray[np.uint8],
         rows: NDArray[np.intp],
-        targets: NDArray[np.float32],
+        goals: NDArray[np.float32],
         *,
         batch: int,
         seed: int,
         epoch: int,
+        strength: float = 1.0,
     ) -> None:
         # A worker thread prepares the next batches while the network learns from this one.
         super().__init__(workers=1, max_queue_size=4)
-        self._pixels, self._targets = pixels, targets
-        self._seed, self._epoch = seed, epoch
+        self._pixels, self._goals = pixels, goals
+        self._seed, self._epoch, self._strength = seed, epoch, strength
         self._batch = min(batch, len(rows))
         self._order = np.random.default_rng([seed, epoch]).permutation(rows)
 
@@ -37,10 +38,12 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> Batch:
         rows = self._order[index * self._batch : (index + 1) * self._batch]
         changed = [
-            augment(self._pixels[row], np.random.default_rng([self._seed, self._epoch, int(row)]))
+            augment(
+                self._pixels[row], np.random.default_rng([self._seed, self._epoch, int(row)]), self._strength
+            )
             for row in rows
         ]
-        return np.stack(changed).astype(np.float32), self._targets[rows]
+        return np.stack(changed).astype(np.float32), self._goals[rows]
 
 
 class PlainBatches(keras.utils.PyDataset):  # type: ignore[misc]

@@ -1,58 +1,104 @@
-"""The loss: binary cross-entropy of each target, balanced by class, blind to missing labels."""
+"""The loss: cross-entropy of each target and of the diagnosis, balanced by class, blind to missing labels."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from melascope.labels import TARGETS
 from melascope.learn.backend import keras
 
-_MOST = 20.0  # a class seldomer than one in forty weighs no more, or its few images would be learned by heart
+_MOST = 20.0  # an image of a class seldomer than one in forty weighs no more, or it would be learned by heart
+_FEW = 40  # a family of fewer images counts as one of so many
+FAMILY_SHARE = 0.5  # of the diagnosis in the loss, beside the targets
 
 
-def class_weights(targets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weights that give both classes of a target the same total.
+def target_weights(targets: NDArray[np.float32], families: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Weights that give both classes of a target the same total, and rare diagnoses in a class a fair share of it.
+
+    Without the second, "not melanoma" would be learned from nevi alone, and a carcinoma, of which another clinic
+    may have many, would be called melanoma. An image weighs as the inverse square root of the size of its family.
 
     Args:
         targets: shape (n, targets): 1, 0, or NaN for missing.
+        families: shape (n,): a number a family of diagnoses; images without one are a family of their own.
 
     Returns:
-        Shape (2, targets): weight of a negative and of a positive image. Zeros for a target that lacks a
-        class: there is nothing to learn.
+        Shape (n, targets). Zero for a missing target, and for all of a target that lacks a class: there is nothing to
+        learn.
     """
-    positive = np.nansum(targets == 1, axis=0)
-    negative = np.nansum(targets == 0, axis=0)
-    known = positive + negative
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weights = np.minimum(np.stack([known / (2 * negative), known / (2 * positive)]), _MOST)
-    weights[:, (positive == 0) | (negative == 0)] = 0
-    return np.asarray(weights, dtype=np.float32)
+    _, family, sizes = np.unique(families, return_inverse=True, return_counts=True)
+    share = np.maximum(sizes, _FEW)[family] ** -0.5
+    weights = np.zeros_like(targets)
+    for i, truth in enumerate(targets.T):
+        classes = [truth == 0, truth == 1]
+        if all(members.any() for members in classes):
+            for members in classes:
+                half = (~np.isnan(truth)).sum() / 2
+                weights[members, i] = np.minimum(share[members] / share[members].sum() * half, _MOST)
+    return weights
+
+
+def family_weights(families: NDArray[np.intp], count: int) -> NDArray[np.float32]:
+    """Weights of the diagnosis in the loss, one row an image: one-hot, times the weight of the family.
+
+    Args:
+        families: shape (n,): number of the family of diagnoses, -1 for unknown.
+        count: of families there are.
+
+    Returns:
+        Shape (n, count); a row of zeros for an unknown family.
+    """
+    found = np.zeros((len(families), count), dtype=np.float32)
+    known = np.flatnonzero(families >= 0)
+    if len(known):
+        sizes = np.bincount(families[known], minlength=count)
+        share = np.maximum(sizes, _FEW) ** -0.5
+        found[known, families[known]] = (share * len(known) / (share * sizes).sum())[families[known]]
+    return found
 
 
 class BalancedCrossEntropy(keras.losses.Loss):  # type: ignore[misc]
-    """Class-weighted cross-entropy whose logits keep the prevalence of the data.
+    """Weighted cross-entropy of targets and diagnosis whose logits of targets keep the prevalence of the data.
 
     Weights alone would teach the network that both classes are equally common. The logit is therefore shifted
     by the log ratio of the weights inside the loss (logit adjustment, Menon et al. 2021), so that the
-    network's own output stays a probability at the data's prevalence.
+    network's own output stays a probability near the data's prevalence.
+
+    `y_true`, shape (N, 2 * targets + families): for each target the weight of "yes", then for each the weight of
+    "no" (from `goals`), then `family_weights`. `y_pred`, shape (N, targets + families): logits.
     """
 
-    def __init__(self, weights: NDArray[np.float32]) -> None:
+    def __init__(self, targets: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
         super().__init__(name="balanced_cross_entropy")
-        negative, positive = weights
-        shift = np.log(positive, out=np.zeros_like(positive), where=positive > 0)
-        shift -= np.log(negative, out=np.zeros_like(negative), where=negative > 0)
-        self._negative, self._positive, self._shift = map(
-            keras.ops.convert_to_tensor, (negative, positive, shift)
-        )
+        shift = []
+        for truth, weight in zip(targets.T, weights.T, strict=True):
+            means = [weight[truth == value].mean() if (truth == value).any() else 0 for value in (0, 1)]
+            shift.append(np.log(means[1] / means[0]) if all(means) else 0)
+        self._shift = keras.ops.convert_to_tensor(np.asarray(shift, dtype=np.float32))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Mean over known labels. `y_true`: 1, 0, or NaN for missing; `y_pred`: logits; both (N, targets)."""
-        ops = keras.ops
-        known = ops.logical_not(ops.isnan(y_true))
-        truth = ops.where(known, y_true, ops.zeros_like(y_true))
-        logits = y_pred + self._shift
-        # Cross-entropy of a logit, in the form that cannot overflow.
-        loss = ops.relu(logits) - logits * truth + ops.log1p(ops.exp(-ops.abs(logits)))
-        weight = truth * self._positive + (1 - truth) * self._negative
-        return ops.sum(loss * weight * ops.cast(known, loss.dtype), axis=-1)
+        """The loss of each image, shape (N,)."""
+        ops, n = keras.ops, len(TARGETS)
+        yes, no, family = y_true[:, :n], y_true[:, n : 2 * n], y_true[:, 2 * n :]
+        logits = y_pred[:, :n] + self._shift
+        of_targets = ops.sum(yes * ops.softplus(-logits) + no * ops.softplus(logits), axis=-1)
+        return of_targets - FAMILY_SHARE * ops.sum(family * ops.log_softmax(y_pred[:, n:]), axis=-1)
+
+
+def goals(
+    targets: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    families: NDArray[np.float32],
+    smoothing: float = 0.0,
+) -> NDArray[np.float32]:
+    """What `BalancedCrossEntropy` takes as `y_true`.
+
+    Args:
+        targets: shape (n, targets): 1, 0, or NaN for missing.
+        weights: from `target_weights`.
+        families: from `family_weights`.
+        smoothing: share of a target's label that is replaced by a coin's (Szegedy et al. 2016), 0 to 1.
+    """
+    yes = (1 - smoothing) * np.nan_to_num(targets) + smoothing / 2
+    return np.hstack([weights * yes, weights * (1 - yes), families]).astype(np.float32)

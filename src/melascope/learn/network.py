@@ -66,6 +66,18 @@ def part(network: Any, layer: str) -> Any:
     return keras.Model(network.input, network.get_layer(layer).output)
 
 
+def with_family(network: Any, families: int) -> Any:
+    """The same network, sharing its weights, with the logits of the diagnosis family after those of the targets.
+
+    To tell a carcinoma from a keratosis, features are needed that the targets alone do not ask for; the second head
+    is there while the network learns.
+    """
+    features = network.get_layer("dropout").output
+    family = keras.layers.Dense(families, kernel_initializer="zeros", name="family")(features)
+    logits = keras.layers.Concatenate(name="all_logits")([network.get_layer("logits").output, family])
+    return keras.Model(network.input, logits)
+
+
 def backbone_layers(network: Any) -> list[Any]:
     """The layers before the head."""
     names = [layer.name for layer in network.layers]

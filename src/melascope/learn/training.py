@@ -9,6 +9,7 @@ import io
 import json
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,18 +22,20 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from melascope import files, manifest
-from melascope.errors import DataError
-from melascope.labels import TARGETS
+from melascope.errors import DataError, ModelError
+from melascope.labels import FAMILIES, TARGETS, family
 from melascope.learn import backbones, checkpoint, head, network, operating
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
 from melascope.learn.card import Card
-from melascope.learn.loss import BalancedCrossEntropy, class_weights
+from melascope.learn.loss import BalancedCrossEntropy, family_weights, goals, target_weights
 from melascope.learn.pixels import decoded
 from melascope.progress import Progress, silent
 
 SENSITIVITY = 0.95  # the operating point is clinical: at most one malignant lesion in twenty missed
 MODEL, BASE = "model", "base"
+
+Judge = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class Settings:
     """Peak learning rate; None: 1.5e-4 for fine-tuning, 1e-3 from random weights."""
     dropout: float = 0.2
     weight_decay: float = 1e-4
+    augmentation: float = 1.0
+    """Strength of the random changes, 0 to 2."""
+    label_smoothing: float = 0.0
+    """Share of a target's label that is replaced by a coin's."""
+    unfrozen: float = 1.0
+    """Share of the backbone's layers, counted from its top, that fine-tuning changes."""
     seed: int = 0
 
 
@@ -62,6 +71,7 @@ class _Data:
     table: pd.DataFrame
     pixels: NDArray[np.uint8]
     targets: NDArray[np.float32]
+    families: NDArray[np.intp]
     rows: dict[str, NDArray[np.intp]]
     learnable: NDArray[np.bool_]
     description: dict[str, Any]
@@ -70,7 +80,15 @@ class _Data:
         return self.pixels[self.rows[split]], self.targets[self.rows[split]]
 
 
-def train(data: Path, run: Path, settings: Settings, tell: Progress = silent) -> list[Path]:
+def train(
+    data: Path,
+    run: Path,
+    settings: Settings,
+    tell: Progress = silent,
+    *,
+    start: Path | None = None,
+    judge: Judge | None = None,
+) -> list[Path]:
     """Train on a data set folder into a run folder.
 
     Writes `base.keras` (frozen backbone, linear head; not from random weights), `model.keras`, a `.json` card
@@ -80,13 +98,18 @@ def train(data: Path, run: Path, settings: Settings, tell: Progress = silent) ->
         data: a folder made by `prepare`.
         run: where to write; an unfinished run of the same settings and data goes on.
         settings: what is asked for.
+        tell: hears how far it is.
+        start: the run folder whose `base.keras` to start from, of the same data, backbone, size and weights, instead
+            of fitting and writing it once more.
+        judge: hears the number of each finished epoch and its score, the mean validation ROC-AUC of the targets; what
+            it raises ends the training, which the same call takes up again.
 
     Returns:
         The `.keras` files, the best model last.
 
     Raises:
         DataError: if the data cannot be learned from, or `run` holds another training.
-        ModelError: if backbone, size and weights do not fit together.
+        ModelError: if backbone, size and weights do not fit together, or the training diverges.
     """
     started = time.monotonic()
     table = manifest.read(data)
@@ -99,9 +122,12 @@ def train(data: Path, run: Path, settings: Settings, tell: Progress = silent) ->
     learned = _load(table, data, settings, tell)
     made = []
     if settings.weights is not None:
-        made.append(_base(net, learned, run, settings, tell))
+        if start is None:
+            made.append(_base(net, learned, run, settings, tell))
+        else:
+            _start_from(start / f"{BASE}.keras", net)
     if settings.epochs > 0:
-        course = _fine_tune(net, learned, run, settings, tell)
+        course = _fine_tune(net, learned, run, settings, tell, judge)
         training = {
             "best_epoch": course.best_epoch,
             "epochs_run": course.epoch,
@@ -129,8 +155,9 @@ def _load(table: pd.DataFrame, data: Path, settings: Settings, tell: Progress) -
     used = used[used["split"].isin(["train", "validation"])].reset_index(drop=True)
     targets = manifest.targets(used, TARGETS)
     rows = {split: np.flatnonzero(used["split"] == split) for split in ("train", "validation")}
-    both = [(class_weights(targets[part]) > 0).all(axis=0) for part in rows.values()]
+    both = [(targets[part] == value).any(axis=0) for part in rows.values() for value in (0, 1)]
     learnable = np.all(both, axis=0)
+    families = np.array([family(word if isinstance(word, str) else None) for word in used["diagnosis"]])
     if not learnable[TARGETS.index("malignant")]:
         raise DataError(
             f"{data}: training and validation each need malignant and benign images; prepare more data"
@@ -144,18 +171,18 @@ def _load(table: pd.DataFrame, data: Path, settings: Settings, tell: Progress) -
         "licenses": sorted(used["license"].dropna().unique().tolist()),
         "allow_leaks": manifest.allows_leaks(data),
     }
-    return _Data(used, decoded(used, settings.size, data, tell), targets, rows, learnable, description)
+    pixels = decoded(used, settings.size, data, tell)
+    return _Data(used, pixels, targets, families, rows, learnable, description)
 
 
 def _base(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) -> Path:
     path = run / f"{BASE}.keras"
-    layer = net.get_layer("logits")
     if (run / f"{BASE}.json").is_file():
-        layer.set_weights(network.load(path).get_layer("logits").get_weights())
+        _start_from(path, net)
         return path
     features = head.outputs(net, "pool", data.pixels, settings.batch, "features of the frozen backbone", tell)
     train, validation = data.rows["train"], data.rows["validation"]
-    layer.set_weights(
+    net.get_layer("logits").set_weights(
         head.fit(
             features[train],
             data.targets[train],
@@ -167,24 +194,44 @@ def _base(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) 
     return _keep(net, BASE, data, run, settings, {"stage": "head on the frozen backbone"}, tell)
 
 
-def _fine_tune(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) -> checkpoint.Course:
+def _start_from(base: Path, net: Any) -> None:
+    """Take over the head of a base model; the backbone of ours is the same already."""
+    net.get_layer("logits").set_weights(network.load(base).get_layer("logits").get_weights())
+
+
+def _fine_tune(
+    net: Any, data: _Data, run: Path, settings: Settings, tell: Progress, judge: Judge | None
+) -> checkpoint.Course:
     pretrained = settings.weights is not None
-    for layer in network.backbone_layers(net):
+    layers = network.backbone_layers(net)
+    for layer in layers[: round((1 - settings.unfrozen) * len(layers))]:
+        layer.trainable = False
+    for layer in layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             # Statistics of pretrained weights are kept: small batches of another kind of picture would spoil
             # them, and with weights whose normalisation was folded away they must never be recomputed.
-            layer.trainable = not pretrained
+            layer.trainable = layer.trainable and not pretrained
             layer.momentum = 0.9  # from random weights: small data has few steps to settle its statistics in
     rows = data.rows["train"]
-    weights = class_weights(data.targets[rows]) * data.learnable
+    known = data.targets[rows] * np.where(data.learnable, 1, np.nan).astype(np.float32)
+    weights = target_weights(known, data.families[rows])
+    families = family_weights(data.families[rows], len(FAMILIES) + 1)
+    goal = np.zeros((len(data.targets), 2 * len(TARGETS) + families.shape[1]), dtype=np.float32)
+    goal[rows] = goals(known, weights, families, settings.label_smoothing)
     steps = max(1, len(rows) // settings.batch)
     peak = settings.rate or (1.5e-4 if pretrained else 1e-3)
     schedule = keras.optimizers.schedules.CosineDecay(
         peak / 100, steps * settings.epochs, alpha=0.01, warmup_target=peak, warmup_steps=steps // 2
     )
-    trainer = network.part(net, "logits")
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0)
-    trainer.compile(optimizer, BalancedCrossEntropy(weights), jit_compile=False)
+    trainer = network.with_family(net, families.shape[1])
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=settings.weight_decay,
+        clipnorm=1.0,
+        use_ema=True,
+        ema_momentum=_memory(steps * settings.epochs),
+    )
+    trainer.compile(optimizer, BalancedCrossEntropy(known, weights), jit_compile=False)
     optimizer.build(trainer.trainable_variables)
     course = checkpoint.restore(run, trainer)
     judged, truth = data.part("validation")
@@ -193,12 +240,21 @@ def _fine_tune(net: Any, data: _Data, run: Path, settings: Settings, tell: Progr
         epoch = course.epoch + 1
         _reseed(net, settings.seed, epoch)
         batches = TrainBatches(
-            data.pixels, rows, data.targets, batch=settings.batch, seed=settings.seed, epoch=epoch
+            data.pixels,
+            rows,
+            goal,
+            batch=settings.batch,
+            seed=settings.seed,
+            epoch=epoch,
+            strength=settings.augmentation,
         )
         fitted = trainer.fit(
             batches, verbose=0, shuffle=False, callbacks=[_Tell(tell, epoch, settings.epochs)]
         )
-        logits = head.outputs(net, "logits", judged, settings.batch, f"epoch {epoch}: validation", tell)
+        with checkpoint.averaged(trainer):
+            logits = head.outputs(net, "logits", judged, settings.batch, "validation", tell)
+        if not np.isfinite(logits).all():
+            raise ModelError(f"{run}: the training diverged in epoch {epoch}; try a lower --rate")
         scores = _roc_aucs(logits, truth, data.learnable)
         score = float(np.mean(list(scores.values())))
         improved = score > course.best_score
@@ -217,8 +273,15 @@ def _fine_tune(net: Any, data: _Data, run: Path, settings: Settings, tell: Progr
         )
         checkpoint.save(run, course, trainer, improved)
         _write_history(run, course)
+        if judge is not None:
+            judge(epoch, score)
     checkpoint.load_best(run, trainer)
     return course
+
+
+def _memory(steps: int) -> float:
+    """Momentum of the running mean of the weights: it reaches back over a tenth of the training, 100 steps at most."""
+    return 1 - 1 / min(100, max(1, steps / 10))
 
 
 def _reseed(net: Any, seed: int, epoch: int) -> None:
@@ -232,10 +295,13 @@ def _reseed(net: Any, seed: int, epoch: int) -> None:
 class _Tell(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, tell: Progress, epoch: int, epochs: int) -> None:
         super().__init__()
-        self._tell, self._what = tell, f"epoch {epoch} of at most {epochs}"
+        self._tell, self._before, self._epochs = tell, epoch - 1, epochs
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        self._tell(self._what, batch + 1, self.params["steps"])
+        steps = self.params["steps"]
+        self._tell(
+            f"training, at most {self._epochs} epochs", self._before * steps + batch + 1, self._epochs * steps
+        )
 
 
 def _roc_aucs(

@@ -1,0 +1,70 @@
+"""`melascope tune`: random search over the settings of a training."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melascope.cli import recipe
+from melascope.cli.progress import progress
+from melascope.cli.walk import RAY
+
+
+class Sampler(StrEnum):
+    """How settings are drawn."""
+
+    RANDOM = "random"
+    TPE = "tpe"
+
+
+def tune(
+    data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
+    out: Annotated[Path, typer.Option(help="Search folder; the same command goes on, or helps.")],
+    trials: Annotated[int, typer.Option(min=1, help="In all; more than before goes on with a search.")] = 20,
+    search: Annotated[
+        str,
+        typer.Option(help="What to search: all, or some of the names below with commas between."),
+    ] = "all",
+    sampler: Annotated[
+        Sampler, typer.Option(help="tpe learns from earlier trials (Bergstra et al. 2011).")
+    ] = Sampler.RANDOM,
+    ray: Annotated[str | None, RAY] = None,
+    backbone: recipe.Backbone = "EfficientNetB0",
+    weights: recipe.Weights = "imagenet",
+    size: recipe.Size = 224,
+    epochs: recipe.Epochs = 16,
+    patience: recipe.Patience = 3,
+    batch: recipe.Batch = 32,
+    rate: recipe.Rate = None,
+    dropout: recipe.Dropout = 0.2,
+    weight_decay: recipe.WeightDecay = 1e-4,
+    augmentation: recipe.Augmentation = 1.0,
+    label_smoothing: recipe.LabelSmoothing = 0.0,
+    unfrozen: recipe.Unfrozen = 1.0,
+    seed: recipe.Seed = 0,
+) -> None:
+    """Try settings drawn at random; most trials are stopped early, the best model is kept.
+
+    Searched are rate, dropout, epochs (up to --epochs), weight_decay, augmentation, label_smoothing and unfrozen.
+    What is not searched is taken from the options. Trials are judged by the mean ROC-AUC of the targets on validation.
+
+    The same command in a second terminal works on the same search. Killed, it goes on where it was. OUT becomes
+    a run folder with the best model, trials.csv and search.html.
+    """
+    from melascope.infer import convert
+    from melascope.learn import search as searching
+    from melascope.report import search as page
+
+    names = tuple(searching.SPACE) if search == "all" else tuple(search.split(","))
+    asked = searching.Search(recipe.settings(locals()), trials, names, sampler.value)
+    with progress() as tell:
+        found = (
+            searching.spread(data, out, asked, ray, tell) if ray else searching.search(data, out, asked, tell)
+        )
+        page.write(found, asked, out)
+        made = [path for name in ("base", "model") if (path := out / f"{name}.keras").is_file()]
+        for path in made:
+            convert.to_onnx(path, path.with_suffix(".onnx"))
+    for path in (*made, out / searching.TRIALS, out / page.PAGE):
+        typer.echo(path)

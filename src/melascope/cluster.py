@@ -1,0 +1,51 @@
+"""A Ray cluster: the same work on many machines. They share a file system and have Melascope installed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from melascope.errors import MelascopeError, one_line
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Give Ray, connected to a cluster, inside the block. What a worker raises leaves it as if it were raised here.
+
+    Args:
+        address: `HOST:PORT` of a cluster's head, `auto` for the one this machine belongs to, or `local` to start one
+            of this machine alone.
+
+    Raises:
+        MelascopeError: if no cluster answers there.
+    """
+    import ray
+
+    # Workers learn with the backend that is asked for here.
+    variables = {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
+    try:
+        ray.init(
+            address,
+            include_dashboard=False if address == "local" else None,
+            runtime_env={"env_vars": variables},
+            logging_level="ERROR",
+            log_to_driver=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise MelascopeError(
+            f"no Ray cluster answers at {address} ({one_line(error)}); start one with: ray start --head"
+        ) from error
+    try:
+        yield ray
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    finally:
+        ray.shutdown()
+
+
+def places(ray: Any) -> tuple[int, dict[str, float]]:
+    """How many workers a cluster has room for, and what each takes: a GPU where there are any, else a core."""
+    resources = ray.cluster_resources()
+    if gpus := int(resources.get("GPU", 0)):
+        return gpus, {"num_cpus": 1, "num_gpus": 1}
+    return max(1, int(resources.get("CPU", 1))), {"num_cpus": 1}

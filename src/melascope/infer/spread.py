@@ -1,0 +1,60 @@
+"""More images than one machine can judge: the predictor, on every machine of a Ray cluster."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from melascope import cluster
+from melascope.infer.answer import Answer
+from melascope.infer.predictor import Predictor
+from melascope.progress import Progress, silent
+
+_BLOCK = 256  # images a worker takes at once
+
+
+def predict(
+    predictor: Predictor, locators: Sequence[str], address: str, tell: Progress = silent
+) -> Iterator[Answer]:
+    """Answer as `Predictor.predict` does, in the same order, with Ray Data.
+
+    The model travels to the workers; the images must lie where every machine finds them under the same path.
+
+    Args:
+        predictor: the model.
+        locators: names of images.
+        address: of the cluster, see `melascope.cluster.connected`.
+        tell: hears how far it is.
+
+    Raises:
+        MelascopeError: if no cluster answers there.
+    """
+    with cluster.connected(address) as ray:
+        from ray import data
+
+        context = data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False  # they would run into ours
+        most, _ = cluster.places(ray)
+        # Names and answers travel as JSON, in which a name that is not UTF-8 comes through.
+        images = [{"image": json.dumps(str(Path(locator).absolute()))} for locator in locators]
+        answers = data.from_items(images, override_num_blocks=-(-len(images) // _BLOCK)).map_batches(
+            _Judge,
+            fn_constructor_args=(predictor,),
+            batch_size=_BLOCK,
+            num_cpus=1,
+            compute=data.ActorPoolStrategy(min_size=1, max_size=most),
+        )
+        for done, (locator, row) in enumerate(zip(locators, answers.iter_rows(), strict=True), start=1):
+            yield replace(Answer(**json.loads(row["answer"])), path=locator)
+            tell("predicting", done, len(locators))
+
+
+class _Judge:
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        names = [json.loads(name) for name in batch["image"]]
+        return {"answer": [answer.json() for answer in self._predictor.predict(names, cores=1)]}

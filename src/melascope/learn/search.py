@@ -1,0 +1,271 @@
+"""Random search over the settings of a training (Bergstra & Bengio 2012), hopeless trials cut short.
+
+A search folder is a study that any number of processes share, on one machine or on several with a common file
+system: `study.journal` is Optuna's record of it, `trials/NUMBER/` the run folder of each trial. A process that
+works on a trial holds a lock that dies with it; whoever looks for work next takes such a trial up where its last
+checkpoint left it, so that no trial is lost. Trials are cut short by asynchronous successive halving (Li et al.
+2020, arXiv:1810.05934): of those that reach epoch 1, 4, 16 and so on, the best quarter or so may go on.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from filelock import FileLock, Timeout
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from melascope import cluster, files, manifest
+from melascope.errors import DataError, ModelError
+from melascope.learn import checkpoint, training
+from melascope.learn.card import Card
+from melascope.learn.training import BASE, MODEL, Settings
+from melascope.progress import Progress, silent
+
+TRIALS = "trials.csv"
+REDUCTION = 4  # of the trials at a rung, one in so many goes on; the next rung is so many times as far
+SAMPLERS = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+SPACE: dict[str, Callable[[optuna.Trial, Settings], float]] = {
+    "rate": lambda trial, given: (
+        trial.suggest_float("rate", 3e-5, 1e-3, log=True)
+        if given.weights
+        else trial.suggest_float("rate", 3e-4, 1e-2, log=True)
+    ),
+    "dropout": lambda trial, _: trial.suggest_float("dropout", 0, 0.6),
+    # Fewer than two epochs leave a schedule of warm-up and cosine without a meaning.
+    "epochs": lambda trial, given: trial.suggest_int("epochs", min(2, given.epochs), given.epochs),
+    "weight_decay": lambda trial, _: trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
+    "augmentation": lambda trial, _: trial.suggest_float("augmentation", 0.5, 2),
+    "label_smoothing": lambda trial, _: trial.suggest_float("label_smoothing", 0, 0.15),
+    "unfrozen": lambda trial, _: trial.suggest_float("unfrozen", 0.2, 1),
+}
+"""What can be searched: fields of `Settings`, and how each is drawn."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is asked for."""
+
+    settings: Settings
+    """Of every trial, but for what is searched; its `epochs` are the most that a trial may have."""
+    trials: int = 20
+    names: tuple[str, ...] = tuple(SPACE)
+    """What is searched, out of `SPACE`."""
+    sampler: str = "random"
+    """A key of `SAMPLERS`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a search stands."""
+
+    trials: pd.DataFrame
+    """A row a trial: `number`, `state` (complete, pruned, fail, running), `score` (the mean validation ROC-AUC of the
+    targets at the best epoch), `epochs_run`, `seconds`, and the settings that were searched."""
+    curves: dict[int, dict[int, float]]
+    """By trial and epoch: the score."""
+    best: int | None
+    """The trial whose model was kept; None while none is complete."""
+
+
+def search(data: Path, out: Path, asked: Search, tell: Progress = silent) -> Found:
+    """Search, or help with a search that others are at, until no trial is left to take; then keep the best.
+
+    Writes `trials.csv` and, as `train` does, `model.keras`, `model.json` and `history.csv` of the best trial; and
+    `base.*`, the frozen baseline that all trials start from.
+
+    Args:
+        data: a folder made by `prepare`.
+        out: the search folder; a search of the same settings and data goes on, also with more trials.
+        asked: what is asked for.
+        tell: hears how far it is.
+
+    Raises:
+        DataError: if the data cannot be learned from, or `out` holds another search.
+        ModelError: if backbone, size and weights do not fit together.
+    """
+    begin(data, out, asked, tell)
+    work(data, out, asked, tell)
+    return finish(out, asked)
+
+
+def begin(data: Path, out: Path, asked: Search, tell: Progress = silent) -> None:
+    """Make the folder ours, and in it the frozen baseline, which all trials share."""
+    unknown = sorted(set(asked.names) - set(SPACE))
+    if unknown or not asked.names:
+        raise DataError(
+            f"cannot search over {', '.join(unknown) or 'nothing'}; name some of {', '.join(SPACE)}"
+        )
+    wanted = {
+        "settings": asdict(asked.settings),
+        "names": list(asked.names),
+        "sampler": asked.sampler,
+        "data": manifest.content_hash(manifest.read(data)),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".begin.lock"):
+        path = out / "search.json"
+        if not path.is_file():
+            files.write_text(path, json.dumps(wanted, indent=2) + "\n")
+        elif json.loads(path.read_text(encoding="utf-8")) != wanted:
+            raise DataError(
+                f"{out}: holds a search with other settings or data; name another --out, or remove it"
+            )
+        if asked.settings.weights is not None:
+            training.train(data, out / "start", replace(asked.settings, epochs=0), tell)
+
+
+def spread(data: Path, out: Path, asked: Search, address: str, tell: Progress = silent) -> Found:
+    """Search as `search` does, on every machine of a Ray cluster; one that dies is replaced.
+
+    Args:
+        data: a folder made by `prepare`, which every machine finds under the same path.
+        out: the search folder, likewise.
+        asked: what is asked for.
+        address: of the cluster, see `melascope.cluster.connected`.
+        tell: hears how many trials have ended.
+
+    Raises:
+        MelascopeError: as `search` does, or if no cluster answers there.
+    """
+    data, out = data.absolute(), out.absolute()
+    with cluster.connected(address) as ray:
+        begin(data, out, asked, tell)
+        workers, needs = cluster.places(ray)
+        # A worker that dies is started again elsewhere, and takes the trial up that it left.
+        worker = ray.remote(max_retries=asked.trials, **needs)(work)
+        busy = [worker.remote(data, out, asked) for _ in range(min(workers, asked.trials))]
+        while busy:
+            left, busy = ray.wait(busy, timeout=1)
+            ray.get(left)
+            tell("trials", _ended(_study(out, asked)), asked.trials)
+    return finish(out, asked)
+
+
+def work(data: Path, out: Path, asked: Search, tell: Progress = silent) -> None:
+    """Take trials, those that were broken off first, until none is left to take."""
+    while (claimed := _claim(out, asked)) is not None:
+        trial, lock = claimed
+        try:
+            _train(data, out, trial, asked, tell)
+        finally:
+            lock.release()
+        tell("trials", _ended(trial.study), asked.trials)
+
+
+def finish(out: Path, asked: Search) -> Found:
+    """Write `trials.csv` and keep the best model: the best so far, where others still work on trials."""
+    with FileLock(out / ".lock"):
+        trials = _study(out, asked).get_trials(deepcopy=False)
+        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        best = max(complete, key=lambda trial: (trial.value, -trial.number)).number if complete else None
+        rows = pd.DataFrame([_row(out, trial) for trial in trials])
+        with files.replacing(out / TRIALS) as beside:
+            rows.to_csv(beside, index=False)
+        if best is not None:
+            _keep(out, best)
+    return Found(rows, {trial.number: trial.intermediate_values for trial in trials}, best)
+
+
+def _claim(out: Path, asked: Search) -> tuple[optuna.Trial, FileLock] | None:
+    """A trial that nobody works on, and the lock on it, held."""
+    with FileLock(out / ".lock"):
+        study = _study(out, asked)
+        trials = study.get_trials(deepcopy=False)
+        for known in trials:
+            if known.state == TrialState.RUNNING:
+                lock = _lock(out, known.number)
+                try:
+                    lock.acquire(blocking=False)
+                except Timeout:
+                    continue  # whoever works on it lives
+                return optuna.Trial(study, known._trial_id), lock
+        if len(trials) >= asked.trials:
+            return None
+        trial = study.ask()
+        lock = _lock(out, trial.number)
+        lock.acquire()
+        return trial, lock
+
+
+def _lock(out: Path, number: int) -> FileLock:
+    folder = _folder(out, number)
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".lock")
+
+
+def _train(data: Path, out: Path, trial: optuna.Trial, asked: Search, tell: Progress) -> None:
+    # Seed and number alone decide what is drawn, not who asks when, nor how often it was broken off.
+    trial.study.sampler = SAMPLERS[asked.sampler](seed=1000 * asked.settings.seed + trial.number)
+    drawn: dict[str, Any] = {name: SPACE[name](trial, asked.settings) for name in asked.names}
+    settings, run = replace(asked.settings, **drawn), _folder(out, trial.number)
+
+    def judge(epoch: int, score: float) -> None:
+        trial.report(score, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        training.train(
+            data, run, settings, tell, start=out / "start" if settings.weights else None, judge=judge
+        )
+    except optuna.TrialPruned:
+        trial.study.tell(trial, state=TrialState.PRUNED)
+        checkpoint.clear(run)
+    except ModelError as error:  # such as a rate at which the loss has no number any more
+        trial.set_user_attr("reason", str(error))
+        trial.study.tell(trial, state=TrialState.FAIL)
+        checkpoint.clear(run)
+    else:
+        scores = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        trial.study.tell(trial, max(scores.values()))
+
+
+def _study(out: Path, asked: Search) -> optuna.Study:
+    return optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(out / "study.journal"))),
+        study_name="search",
+        direction="maximize",
+        sampler=SAMPLERS[asked.sampler](),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION),
+        load_if_exists=True,
+    )
+
+
+def _ended(study: optuna.Study) -> int:
+    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+
+
+def _folder(out: Path, number: int) -> Path:
+    return out / "trials" / f"{number:04d}"
+
+
+def _row(out: Path, trial: FrozenTrial) -> dict[str, object]:
+    history = _folder(out, trial.number) / "history.csv"
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "score": max(trial.intermediate_values.values(), default=None),
+        "epochs_run": len(trial.intermediate_values),
+        "seconds": round(pd.read_csv(history)["seconds"].sum(), 1) if history.is_file() else 0.0,
+        **trial.params,
+    }
+
+
+def _keep(out: Path, best: int) -> None:
+    """Make the search folder a run folder: the best model under the search's name, its card last."""
+    run = _folder(out, best)
+    for folder, name, called in ((out / "start", BASE, f"{out.name}-{BASE}"), (run, MODEL, out.name)):
+        if not (folder / f"{name}.json").is_file():
+            continue  # from random weights there is no baseline
+        files.copy(folder / f"{name}.keras", out / f"{name}.keras")
+        card = Card.read(folder / f"{name}.json")
+        replace(card, name=called).write(out / f"{name}.json")
+    files.copy(run / "history.csv", out / "history.csv")

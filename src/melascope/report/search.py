@@ -1,0 +1,116 @@
+"""`search.html`: the trials of a search, how they learned, and what seems to matter."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from melascope import files
+from melascope.learn.search import Found, Search
+from melascope.report.figures import BLUE, INK, MUTED, ORANGE, PAPER, png, style, svg
+from melascope.report.html import render
+
+PAGE, FIGURES = "search.html", "figures"
+_LOGARITHMIC = ("rate", "weight_decay")
+_ROW = 3  # panels side by side
+
+
+def write(found: Found, asked: Search, out: Path) -> Path:
+    """Draw the figures of a search, `figures/search_*.png`, and write its page.
+
+    Args:
+        found: from `melascope.learn.search`.
+        asked: what was searched.
+        out: the search folder.
+
+    Returns:
+        The path of the page.
+    """
+    judged = found.trials[found.trials["score"].notna()]
+    drawings: list[dict[str, Any]] = []
+    if len(judged):
+        with style():
+            drawn = {
+                "curves": ("Score after each epoch", _curves(found)),
+                "settings": ("Score by setting", _settings(judged, asked.names, found.best)),
+            }
+        for name, (title, figure) in drawn.items():
+            with files.replacing(out / FIGURES / f"search_{name}.png") as beside:
+                beside.write_bytes(png(figure))
+            drawings.append({"title": title, "svg": svg(figure, title)})
+    best = found.trials[found.trials["number"] == found.best].to_dict("records")
+    page = render(
+        "search.html",
+        best=best[0] if best else None,
+        drawings=drawings,
+        names=asked.names,
+        given=asked.settings,
+        rows=found.trials.sort_values("score", ascending=False).to_dict("records"),
+        states=found.trials["state"].value_counts().to_dict(),
+        epochs=int(found.trials["epochs_run"].sum()),
+        whole=int(found.trials["epochs"].sum())
+        if "epochs" in found.trials
+        else len(found.trials) * asked.settings.epochs,
+        seconds=found.trials["seconds"].sum(),
+    )
+    files.write_text(out / PAGE, page)
+    return out / PAGE
+
+
+def _curves(found: Found) -> Figure:
+    figure = Figure(figsize=(7.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    states = found.trials.set_index("number")["state"]
+    for number, curve in found.curves.items():
+        complete, best = states[number] == "complete", number == found.best
+        axes.plot(
+            list(curve),
+            list(curve.values()),
+            color=ORANGE if best else BLUE if complete else MUTED,
+            alpha=1 if best else 0.6,
+            linewidth=2.2 if best else 1.2,
+            marker="o" if complete else "x",
+            markersize=4,
+            markevery=[-1] if curve else None,
+            zorder=3 if best else 2,
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="epoch", ylabel="mean validation ROC-AUC")
+    handles = [
+        axes.plot([], [], color=colour, marker=marker, markersize=4, label=label)[0]
+        for colour, marker, label in (
+            (ORANGE, "o", "the best"),
+            (BLUE, "o", "ran to its end"),
+            (MUTED, "x", "stopped early"),
+        )
+    ]
+    axes.legend(handles=handles, loc="lower right")
+    return figure
+
+
+def _settings(judged: pd.DataFrame, names: tuple[str, ...], best: int | None) -> Figure:
+    rows = -(-len(names) // _ROW)
+    figure = Figure(figsize=(7.5, 2.3 * rows), layout="constrained")
+    panels = figure.subplots(rows, _ROW, sharey=True, squeeze=False)
+    complete, first = judged["state"] == "complete", judged["number"] == best
+    for axes, name in zip(panels.flat, names, strict=False):
+        axes.plot(judged[name][~complete], judged["score"][~complete], "x", color=MUTED, markersize=5)
+        axes.plot(judged[name][complete], judged["score"][complete], "o", color=BLUE, markersize=5)
+        axes.plot(
+            judged[name][first],
+            judged["score"][first],
+            "o",
+            color=ORANGE,
+            markersize=8,
+            markeredgecolor=PAPER,
+        )
+        if name in _LOGARITHMIC:
+            axes.set_xscale("log")
+        axes.set_xlabel(name.replace("_", " "), color=INK)
+    for axes in panels.flat[len(names) :]:
+        axes.remove()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("ROC-AUC")
+    return figure
