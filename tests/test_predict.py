@@ -193,3 +193,32 @@ def test_prediction_is_light(tiny_model, pictures):
     words = [sys.executable, "-c", code, "predict", str(pictures / "00.png"), "--model", str(tiny_model)]
     result = subprocess.run(words, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_on_a_ray_cluster_the_lines_are_the_same(tiny_model, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(pictures.parent)  # workers run elsewhere: a relative path must do
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    words = ["predict", pictures.name, str(tmp_path / "broken.jpg"), "missing.jpg", *[pictures.name] * 7]
+    words += ["--model", str(tiny_model), "--format", "jsonl"]
+    command = [str(Path(sys.executable).with_name("melascope")), *words]
+    alone = subprocess.run(command, check=False, capture_output=True, text=True)
+    spread = subprocess.run([*command, "--ray", "local"], check=False, capture_output=True, text=True)
+    assert (alone.returncode, spread.returncode) == (1, 1), spread.stderr
+    assert len(alone.stdout.splitlines()) == 8 * 40 + 2  # more than one worker takes at once
+    assert spread.stdout == alone.stdout
+
+
+def test_no_cluster_is_one_line(tiny_model, pictures):
+    command = [
+        str(Path(sys.executable).with_name("melascope")),
+        "predict",
+        str(pictures),
+        "--model",
+        str(tiny_model),
+    ]
+    done = subprocess.run(
+        [*command, "--ray", "127.0.0.1:1"], check=False, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("melascope: no Ray cluster answers at 127.0.0.1:1")

@@ -1,6 +1,7 @@
 """A Ray cluster: the same work on many machines. They share a file system and have Melascope installed."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,7 @@ def connected(address: str) -> Iterator[Any]:
     """
     import ray
 
+    _reach(address)
     # Workers learn with the backend that is asked for here.
     variables = {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
     try:
@@ -32,9 +34,7 @@ def connected(address: str) -> Iterator[Any]:
             log_to_driver=False,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise MelascopeError(
-            f"no Ray cluster answers at {address} ({one_line(error)}); start one with: ray start --head"
-        ) from error
+        raise _nobody(address, error) from error
     try:
         yield ray
     except ray.exceptions.RayTaskError as error:
@@ -49,3 +49,19 @@ def places(ray: Any) -> tuple[int, dict[str, float]]:
     if gpus := int(resources.get("GPU", 0)):
         return gpus, {"num_cpus": 1, "num_gpus": 1}
     return max(1, int(resources.get("CPU", 1))), {"num_cpus": 1}
+
+
+def _reach(address: str) -> None:
+    """Try the port of a cluster's head: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise _nobody(address, error) from error
+
+
+def _nobody(address: str, error: Exception) -> MelascopeError:
+    return MelascopeError(
+        f"no Ray cluster answers at {address} ({one_line(error)}); start one with: ray start --head"
+    )

@@ -46,8 +46,9 @@ def tune(
 ) -> None:
     """Try settings drawn at random; most trials are stopped early, the best model is kept.
 
-    Searched are rate, dropout, epochs (up to --epochs), weight_decay, augmentation, label_smoothing and unfrozen.
-    What is not searched is taken from the options. Trials are judged by the mean ROC-AUC of the targets on validation.
+    Searched are rate, dropout, epochs (up to --epochs), weight_decay, augmentation, label_smoothing and, unless
+    --weights is none, unfrozen. What is not searched is taken from the options. Trials are judged by the mean
+    ROC-AUC of the targets on validation.
 
     The same command in a second terminal works on the same search. Killed, it goes on where it was. OUT becomes
     a run folder with the best model, trials.csv and search.html.
@@ -56,8 +57,9 @@ def tune(
     from melascope.learn import search as searching
     from melascope.report import search as page
 
-    names = tuple(searching.SPACE) if search == "all" else tuple(search.split(","))
-    asked = searching.Search(recipe.settings(locals()), trials, names, sampler.value)
+    settings = recipe.settings(locals())
+    names = searching.all_of(settings) if search == "all" else tuple(search.split(","))
+    asked = searching.Search(settings, names, trials, sampler.value)
     with progress() as tell:
         found = (
             searching.spread(data, out, asked, ray, tell) if ray else searching.search(data, out, asked, tell)

@@ -55,11 +55,16 @@ class Search:
 
     settings: Settings
     """Of every trial, but for what is searched; its `epochs` are the most that a trial may have."""
-    trials: int = 20
-    names: tuple[str, ...] = tuple(SPACE)
+    names: tuple[str, ...]
     """What is searched, out of `SPACE`."""
+    trials: int = 20
     sampler: str = "random"
     """A key of `SAMPLERS`."""
+
+
+def all_of(settings: Settings) -> tuple[str, ...]:
+    """All of `SPACE` that applies: random weights are worth no freezing."""
+    return tuple(name for name in SPACE if settings.weights or name != "unfrozen")
 
 
 @dataclass(frozen=True)
