@@ -6,7 +6,7 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint bench fuzz models
+.PHONY: demo test test-all lint bench bench-training bench-search fuzz models
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the whole story on synthetic images, offline
@@ -26,6 +26,12 @@ lint: $(READY)  ## style, types, and the floors of the house
 
 bench: $(READY)  ## times and throughput on this machine, as JSON and a table
 	$(BIN)/python tools/bench.py
+
+bench-training: $(READY)  ## images a second of fine-tuning, beside plain Keras
+	$(BIN)/python tools/bench_training.py
+
+bench-search: $(READY)  ## what cutting trials short saves; uses DATA
+	$(BIN)/python tools/bench_search.py --data $(DATA) --weights $(WEIGHTS)
 
 DATA ?= ../shared/data
 WEIGHTS ?= imagenet
