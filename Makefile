@@ -35,6 +35,7 @@ bench-search: $(READY)  ## what cutting trials short saves; uses DATA
 
 DATA ?= ../shared/data
 WEIGHTS ?= imagenet
+models: export KERAS_BACKEND = tensorflow
 models: $(READY)  ## the shipped models, from raw data; hours on a CPU, goes on where it was stopped
 	$(BIN)/python tools/models.py --data $(DATA) --weights $(WEIGHTS)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from melascope.labels import UNKNOWN, Label, from_archive, from_word, known
+from melascope.labels import FAMILIES, UNKNOWN, Label, family, from_archive, from_word, known
 
 MELANOMA, CANCER, BENIGN = (True, True), (True, False), (False, False)
 
@@ -92,3 +92,29 @@ def test_archive_levels(
     assert (label.malignant, label.melanoma) == (malignant, melanoma)
     if diagnosis is not None:
         assert label.diagnosis == diagnosis
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "expected"),
+    [
+        ("Melanoma in situ, lentigo maligna type", "melanoma"),
+        ("melanoma", "melanoma"),
+        ("Nevus, Spitz", "nevus"),
+        ("atypical melanocytic proliferation", None),  # neither targets nor family are known
+        ("basal cell carcinoma", "basal cell carcinoma"),
+        ("actinic keratosis or Bowen's disease", "squamous cell carcinoma or actinic keratosis"),
+        ("Squamous cell carcinoma, Invasive", "squamous cell carcinoma or actinic keratosis"),
+        ("Lichen planus like keratosis", "benign keratosis"),
+        ("Solar lentigo", "benign keratosis"),
+        ("Dermatofibroma", "dermatofibroma"),
+        ("Hemangioma", "vascular lesion"),
+        ("Sebaceous hyperplasia", "other"),
+        ("malignant", None),
+        ("Collision - At least one malignant proliferation", None),
+        (None, None),
+        ("", None),
+    ],
+)
+def test_families_of_diagnoses(diagnosis: str | None, expected: str | None) -> None:
+    number = family(diagnosis)
+    assert ([*FAMILIES, "other", None][number]) == expected

@@ -119,6 +119,40 @@ def test_a_checkpoint_keeps_weights_and_optimiser_exactly(tmp_path):
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other))
 
 
+def test_averaged_weights_are_the_running_mean_of_the_steps_and_leave_as_they_came():
+    keras.utils.set_random_seed(0)
+    trainer = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    trainer.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse", jit_compile=False)
+    trainer.optimizer.build(trainer.trainable_variables)
+    weight, mean = trainer.get_weights()[0].item(), None
+    for _ in range(4):
+        trainer.train_on_batch(np.ones((2, 1), np.float32), np.zeros((2, 1), np.float32))
+        weight -= 0.1 * 2 * weight  # the gradient of the square
+        mean = weight if mean is None else 0.5 * mean + 0.5 * weight
+    with checkpoint.averaged(trainer):
+        assert trainer.get_weights()[0].item() == pytest.approx(mean, rel=1e-5)
+    assert trainer.get_weights()[0].item() == pytest.approx(weight, rel=1e-5)
+
+
+def test_only_the_upper_layers_are_fine_tuned_where_that_is_asked_for(tmp_path):
+    data = make_data(tmp_path / "data")
+    settings = Settings(**{**vars(SMALL), "epochs": 1, "unfrozen": 0.5})
+    training.train(data, tmp_path / "run", settings)
+    keras.utils.set_random_seed(settings.seed)
+    start = network.build("MobileNetV2", 32, None, settings.dropout)
+    trained = network.load(tmp_path / "run" / "model.keras")
+    changed = [
+        any(
+            (a != b).any()
+            for a, b in zip(start.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True)
+        )
+        for layer in network.backbone_layers(trained)
+    ]
+    half = round(0.5 * len(changed))
+    assert not any(changed[:half])
+    assert sum(changed[half:]) > 20
+
+
 @pytest.mark.slow
 def test_a_killed_process_leaves_no_half_model_and_goes_on(tmp_path):
     data, run = make_data(tmp_path / "data"), tmp_path / "run"
@@ -249,6 +283,22 @@ def test_augmentation_is_decided_by_the_seed_and_leaves_no_black_corner():
         assert (once == again).all()
         assert once.shape == pixels.shape
         assert once.min() > 30  # nothing but skin and lesion comes in from the edges
+
+
+def test_strength_scales_every_change_but_turns_and_flips():
+    """At no strength only rotation by a right angle and flips are left: the image's histogram hardly changes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+
+    def change(strength):
+        changed = [augment(pixels, np.random.default_rng(seed), strength).astype(float) for seed in range(50)]
+        return np.mean(
+            [np.abs(np.sort(c.ravel()) - np.sort(pixels.ravel().astype(float))).mean() for c in changed]
+        )
+
+    assert change(0.0) < change(1.0) < change(2.0)
+    colours = np.tile(np.arange(64, dtype=np.uint8)[:, None, None] * 3, (1, 64, 3))
+    grey = augment(colours, np.random.default_rng(0), 0.0)
+    assert np.ptp(grey.astype(int), axis=-1).max() <= 1  # no colour cast without strength
 
 
 def test_an_epoch_sees_every_image_once_and_the_next_one_in_another_order():
