@@ -1,6 +1,6 @@
 """What `tune` saves: the same random draws, cut short by successive halving, and each trained to its end.
 
-Both ways run one after the other on a part of ISIC 2017, small enough to end within the hour. Compute is processor
+Both ways run one after the other on a part of ISIC 2017, small enough to end within half an hour or so. Compute is processor
 time. Prints a table and writes `bench_search.json`.
 
     make bench-search DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5
@@ -28,7 +28,7 @@ from melascope.learn import search, training
 from melascope.learn.pixels import decoded
 
 SOURCES = ("ISIC-2017_Training_Data.zip", "ISIC-2017_Training_Part3_GroundTruth.csv")
-IMAGES, TRIALS, EPOCHS, SIZE = 1200, 32, 24, 48
+IMAGES, TRIALS, EPOCHS, SIZE = 800, 24, 24, 48
 
 
 def make_data(source: Path, folder: Path) -> Path:

@@ -31,13 +31,13 @@ def train(
     Writes model.keras, its card model.json, model.onnx for prediction, history.csv, and base.*: the same
     network before fine-tuning, which is the baseline to beat.
     """
-    from melascope.infer import convert
+    from melascope.infer.predictor import Predictor
     from melascope.learn.training import train
 
     settings = recipe.settings(locals())
     with progress() as tell:
         made = train(data, out, settings, tell)
         for path in made:
-            convert.to_onnx(path, path.with_suffix(".onnx"))
+            Predictor.load(path, tell)  # makes the .onnx, unless it is there
     for path in made:
         typer.echo(path)

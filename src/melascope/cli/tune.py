@@ -53,7 +53,7 @@ def tune(
     The same command in a second terminal works on the same search. Killed, it goes on where it was. OUT becomes
     a run folder with the best model, trials.csv and search.html.
     """
-    from melascope.infer import convert
+    from melascope.infer.predictor import Predictor
     from melascope.learn import search as searching
     from melascope.report import search as page
 
@@ -67,6 +67,6 @@ def tune(
         page.write(found, asked, out)
         made = [path for name in ("base", "model") if (path := out / f"{name}.keras").is_file()]
         for path in made:
-            convert.to_onnx(path, path.with_suffix(".onnx"))
+            Predictor.load(path, tell)  # makes the .onnx, unless it is there
     for path in (*made, out / searching.TRIALS, out / page.PAGE):
         typer.echo(path)
