@@ -1,6 +1,6 @@
 """What `tune` saves: the same random draws, cut short by successive halving, and each trained to its end.
 
-Both ways run one after the other on a part of ISIC 2017, small enough to end within half an hour or so. Compute is processor
+Both ways run one after the other on a small part of ISIC 2017 and end within half an hour or so. Compute is processor
 time. Prints a table and writes `bench_search.json`.
 
     make bench-search DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5

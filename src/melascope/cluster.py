@@ -43,12 +43,9 @@ def connected(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
-def places(ray: Any) -> tuple[int, dict[str, float]]:
-    """How many workers a cluster has room for, and what each takes: a GPU where there are any, else a core."""
-    resources = ray.cluster_resources()
-    if gpus := int(resources.get("GPU", 0)):
-        return gpus, {"num_cpus": 1, "num_gpus": 1}
-    return max(1, int(resources.get("CPU", 1))), {"num_cpus": 1}
+def count(ray: Any, what: str) -> int:
+    """How many of a resource, `CPU` or `GPU`, a cluster has."""
+    return int(ray.cluster_resources().get(what, 0))
 
 
 def _reach(address: str) -> None:

@@ -36,7 +36,6 @@ def predict(
         context = data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False  # they would run into ours
-        most, _ = cluster.places(ray)
         # Names and answers travel as JSON, in which a name that is not UTF-8 comes through.
         images = [{"image": json.dumps(str(Path(locator).absolute()))} for locator in locators]
         answers = data.from_items(images, override_num_blocks=-(-len(images) // _BLOCK)).map_batches(
@@ -44,7 +43,7 @@ def predict(
             fn_constructor_args=(predictor,),
             batch_size=_BLOCK,
             num_cpus=1,
-            compute=data.ActorPoolStrategy(min_size=1, max_size=most),
+            compute=data.ActorPoolStrategy(min_size=1, max_size=max(1, cluster.count(ray, "CPU"))),
         )
         for done, (locator, row) in enumerate(zip(locators, answers.iter_rows(), strict=True), start=1):
             yield replace(Answer(**json.loads(row["answer"])), path=locator)

@@ -143,9 +143,10 @@ def spread(data: Path, out: Path, asked: Search, address: str, tell: Progress = 
     data, out = data.absolute(), out.absolute()
     with cluster.connected(address) as ray:
         begin(data, out, asked, tell)
-        workers, needs = cluster.places(ray)
+        gpus = cluster.count(ray, "GPU")
+        workers = gpus or max(1, cluster.count(ray, "CPU"))
         # A worker that dies is started again elsewhere, and takes the trial up that it left.
-        worker = ray.remote(max_retries=asked.trials, **needs)(work)
+        worker = ray.remote(max_retries=asked.trials, num_cpus=1, num_gpus=min(gpus, 1))(work)
         busy = [worker.remote(data, out, asked) for _ in range(min(workers, asked.trials))]
         while busy:
             left, busy = ray.wait(busy, timeout=1)
