@@ -13,7 +13,7 @@ from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.evaluate import evaluation, transfer
 from melascope.learn import training
-from melascope.learn.training import Settings
+from melascope.learn.settings import Settings
 from melascope.prepare import folds
 
 

@@ -23,7 +23,7 @@ from melascope.learn.augment import augment
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
 from melascope.learn.card import Card
-from melascope.learn.training import Settings
+from melascope.learn.settings import Settings
 
 SMALL = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=2, batch=8)
 

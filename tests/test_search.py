@@ -19,7 +19,7 @@ from melascope.cli.main import app
 from melascope.errors import DataError, ModelError
 from melascope.learn import search, training
 from melascope.learn.card import Card
-from melascope.learn.training import Settings
+from melascope.learn.settings import Settings
 from tiny import write_card
 
 GIVEN = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=16, batch=8)

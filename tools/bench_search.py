@@ -26,6 +26,7 @@ from melascope import manifest
 from melascope.evaluate import evaluation
 from melascope.learn import search, training
 from melascope.learn.pixels import decoded
+from melascope.learn.settings import Settings
 
 SOURCES = ("ISIC-2017_Training_Data.zip", "ISIC-2017_Training_Part3_GroundTruth.csv")
 IMAGES, TRIALS, EPOCHS, SIZE = 800, 24, 24, 48
@@ -74,7 +75,7 @@ def main() -> None:
         "--weights", default="imagenet", help="of MobileNetV2: a file; without it, Keras downloads"
     )
     arguments = parser.parse_args()
-    settings = training.Settings("MobileNetV2", arguments.weights, SIZE, epochs=EPOCHS)
+    settings = Settings("MobileNetV2", arguments.weights, SIZE, epochs=EPOCHS)
     asked = search.Search(settings, search.all_of(settings), TRIALS)
     found = {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -64,7 +64,8 @@ print("seconds an epoch", (time.perf_counter() - started) / (epochs - 1))
 OURS = """
 import sys, time
 from pathlib import Path
-from melascope.learn.training import Settings, train
+from melascope.learn.settings import Settings
+from melascope.learn.training import train
 folder, backbone, size, batch, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 steps = []
 def tell(what, done, total):

@@ -7,26 +7,16 @@ import typer
 
 from melascope.cli import recipe
 from melascope.cli.progress import progress
+from melascope.learn.settings import Settings
 
 
+@recipe.takes_settings()
 def hold_out(
     data: Annotated[
         Path, typer.Argument(help="Data set folder made by `melascope prepare`, of several sources.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for all runs; what is finished is not done again.")],
-    backbone: recipe.Backbone = "EfficientNetB0",
-    weights: recipe.Weights = "imagenet",
-    size: recipe.Size = 224,
-    epochs: recipe.Epochs = 10,
-    patience: recipe.Patience = 3,
-    batch: recipe.Batch = 32,
-    rate: recipe.Rate = None,
-    dropout: recipe.Dropout = 0.2,
-    weight_decay: recipe.WeightDecay = 1e-4,
-    augmentation: recipe.Augmentation = 1.0,
-    label_smoothing: recipe.LabelSmoothing = 0.0,
-    unfrozen: recipe.Unfrozen = 1.0,
-    seed: recipe.Seed = 0,
+    settings: Settings,
 ) -> None:
     """Train on all sources but one and test on that one, for each source in turn.
 
@@ -36,7 +26,6 @@ def hold_out(
     """
     from melascope.evaluate import transfer
 
-    settings = recipe.settings(locals())
     with progress() as tell:
         found = transfer.transfer(data, out, settings, tell)
     for target, rows in found["targets"].items():

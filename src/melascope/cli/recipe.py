@@ -1,45 +1,73 @@
-"""The options of a training, for the verbs that train."""
+"""The options of a training, for the verbs that train: one for each field of its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from melascope.learn.training import Settings
+from melascope.learn.settings import Settings
 
-Backbone = Annotated[
-    str, typer.Option(help="A network of keras.applications, such as EfficientNetB0 or MobileNetV2.")
-]
-Weights = Annotated[
-    str, typer.Option(help="imagenet (downloaded by Keras), none, or a file of the backbone's weights.")
-]
-Size = Annotated[int, typer.Option(min=32, max=1024, help="Side of the square input, in pixels.")]
-Epochs = Annotated[int, typer.Option(min=0, help="At most so many; 0 trains the head only.")]
-Patience = Annotated[int, typer.Option(min=1, help="Stop after so many epochs without a gain.")]
-Batch = Annotated[int, typer.Option(min=1, help="Images a step.")]
-Rate = Annotated[
-    float | None,
-    typer.Option(min=0, help="Peak learning rate (default: 1.5e-4; 1e-3 with --weights none)."),
-]
-Dropout = Annotated[float, typer.Option(min=0, max=0.9, help="Dropout before the head.")]
-WeightDecay = Annotated[float, typer.Option(min=0, help="Of AdamW.")]
-Augmentation = Annotated[
-    float, typer.Option(min=0, max=2, help="Strength of random changes of place, scale and colour.")
-]
-LabelSmoothing = Annotated[
-    float, typer.Option(min=0, max=0.5, help="Share of a label that is replaced by a coin's.")
-]
-Unfrozen = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of the backbone's layers, from its top, to fine-tune.")
-]
-Seed = Annotated[int, typer.Option(help="Same seed, same machine, same model.")]
+_OPTIONS: dict[str, Any] = {
+    "backbone": Annotated[
+        str, typer.Option(help="A network of keras.applications, such as EfficientNetB0 or MobileNetV2.")
+    ],
+    "weights": Annotated[
+        str, typer.Option(help="imagenet (downloaded by Keras), none, or a file of the backbone's weights.")
+    ],
+    "size": Annotated[int, typer.Option(min=32, max=1024, help="Side of the square input, in pixels.")],
+    "epochs": Annotated[int, typer.Option(min=0, help="At most so many; 0 trains the head only.")],
+    "patience": Annotated[int, typer.Option(min=1, help="Stop after so many epochs without a gain.")],
+    "batch": Annotated[int, typer.Option(min=1, help="Images a step.")],
+    "rate": Annotated[
+        float | None,
+        typer.Option(min=0, help="Peak learning rate (default: 1.5e-4; 1e-3 with --weights none)."),
+    ],
+    "dropout": Annotated[float, typer.Option(min=0, max=0.9, help="Dropout before the head.")],
+    "weight_decay": Annotated[float, typer.Option(min=0, help="Of AdamW.")],
+    "augmentation": Annotated[
+        float, typer.Option(min=0, max=2, help="Strength of random changes of place, scale and colour.")
+    ],
+    "label_smoothing": Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of a label that is replaced by a coin's.")
+    ],
+    "unfrozen": Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the backbone's layers, from its top, to fine-tune.")
+    ],
+    "seed": Annotated[int, typer.Option(help="Same seed, same machine, same model.")],
+}
 
 
-def settings(options: Mapping[str, Any]) -> "Settings":
-    """The settings among the options of a verb, which have the names of the fields."""
-    from melascope.learn.training import Settings
+def takes_settings(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the options of a training in place of its parameter `settings`.
 
-    chosen = {field.name: options[field.name] for field in fields(Settings)}
-    return Settings(**chosen | {"weights": None if chosen["weights"] == "none" else chosen["weights"]})
+    Args:
+        defaults: of options, where they are others than those of the settings.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        own = [parameter for parameter in signature(verb).parameters.values() if parameter.name != "settings"]
+        options = [
+            Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                default=defaults.get(field.name, field.default),
+                annotation=_OPTIONS[field.name],
+            )
+            for field in fields(Settings)
+        ]
+
+        @wraps(verb)
+        def with_settings(**given: Any) -> None:
+            chosen = {option.name: given.pop(option.name) for option in options}
+            chosen["weights"] = None if chosen["weights"] == "none" else chosen["weights"]
+            verb(**given, settings=Settings(**chosen))
+
+        # What Typer reads an option's type, help and default from.
+        with_settings.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
+        with_settings.__annotations__ = {item.name: item.annotation for item in (*own, *options)}
+        return with_settings
+
+    return decorate

@@ -9,6 +9,7 @@ import typer
 from melascope.cli import recipe
 from melascope.cli.progress import progress
 from melascope.cli.walk import RAY
+from melascope.learn.settings import Settings
 
 
 class Sampler(StrEnum):
@@ -18,9 +19,11 @@ class Sampler(StrEnum):
     TPE = "tpe"
 
 
+@recipe.takes_settings(epochs=16)
 def tune(
     data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
     out: Annotated[Path, typer.Option(help="Search folder; the same command goes on, or helps.")],
+    settings: Settings,
     trials: Annotated[int, typer.Option(min=1, help="In all; more than before goes on with a search.")] = 20,
     search: Annotated[
         str,
@@ -30,19 +33,6 @@ def tune(
         Sampler, typer.Option(help="tpe learns from earlier trials (Bergstra et al. 2011).")
     ] = Sampler.RANDOM,
     ray: Annotated[str | None, RAY] = None,
-    backbone: recipe.Backbone = "EfficientNetB0",
-    weights: recipe.Weights = "imagenet",
-    size: recipe.Size = 224,
-    epochs: recipe.Epochs = 16,
-    patience: recipe.Patience = 3,
-    batch: recipe.Batch = 32,
-    rate: recipe.Rate = None,
-    dropout: recipe.Dropout = 0.2,
-    weight_decay: recipe.WeightDecay = 1e-4,
-    augmentation: recipe.Augmentation = 1.0,
-    label_smoothing: recipe.LabelSmoothing = 0.0,
-    unfrozen: recipe.Unfrozen = 1.0,
-    seed: recipe.Seed = 0,
 ) -> None:
     """Try settings drawn at random; most trials are stopped early, the best model is kept.
 
@@ -57,7 +47,6 @@ def tune(
     from melascope.learn import search as searching
     from melascope.report import search as page
 
-    settings = recipe.settings(locals())
     names = searching.all_of(settings) if search == "all" else tuple(search.split(","))
     asked = searching.Search(settings, names, trials, sampler.value)
     with progress() as tell:

@@ -17,6 +17,7 @@ from melascope import files, manifest
 from melascope.evaluate import evaluation
 from melascope.labels import TARGETS
 from melascope.learn import training
+from melascope.learn.settings import Settings
 from melascope.prepare import folds
 from melascope.progress import Progress, silent
 
@@ -24,7 +25,7 @@ NAME = "transfer.json"
 STAGES = (training.BASE, training.MODEL)
 
 
-def transfer(data: Path, out: Path, settings: training.Settings, tell: Progress = silent) -> dict[str, Any]:
+def transfer(data: Path, out: Path, settings: Settings, tell: Progress = silent) -> dict[str, Any]:
     """Train and test once for each source; what is finished in `out` is not done again.
 
     Args:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from melascope.errors import ModelError
 from melascope.learn.backend import keras
 
-DEFAULT = "EfficientNetB0"
 EXAMPLES = ("EfficientNetB0", "EfficientNetV2B0", "MobileNetV2")
 
 

@@ -7,7 +7,6 @@ checkpoint left it, so that no trial is lost. Trials are cut short by asynchrono
 2020, arXiv:1810.05934): of those that reach epoch 1, 4, 16 and so on, the best quarter or so may go on.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from melascope import cluster, files, manifest
 from melascope.errors import DataError, ModelError
 from melascope.learn import checkpoint, training
 from melascope.learn.card import Card
-from melascope.learn.training import BASE, MODEL, Settings
+from melascope.learn.settings import Settings, claim
+from melascope.learn.training import BASE, MODEL
 from melascope.progress import Progress, silent
 
 TRIALS = "trials.csv"
@@ -116,13 +116,7 @@ def begin(data: Path, out: Path, asked: Search, tell: Progress = silent) -> None
     }
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".begin.lock"):
-        path = out / "search.json"
-        if not path.is_file():
-            files.write_text(path, json.dumps(wanted, indent=2) + "\n")
-        elif json.loads(path.read_text(encoding="utf-8")) != wanted:
-            raise DataError(
-                f"{out}: holds a search with other settings or data; name another --out, or remove it"
-            )
+        claim(out / "search.json", wanted, "a search")
         if asked.settings.weights is not None:
             training.train(data, out / "start", replace(asked.settings, epochs=0), tell)
 

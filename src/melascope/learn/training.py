@@ -6,7 +6,6 @@ Everything written is in the run folder; a run that is killed goes on with the s
 import csv
 import importlib
 import io
-import json
 import platform
 import time
 from collections.abc import Callable
@@ -24,44 +23,19 @@ from sklearn.metrics import roc_auc_score
 from melascope import files, manifest
 from melascope.errors import DataError, ModelError
 from melascope.labels import FAMILIES, TARGETS, family
-from melascope.learn import backbones, checkpoint, head, network, operating
+from melascope.learn import checkpoint, head, network, operating
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
 from melascope.learn.card import Card
 from melascope.learn.loss import BalancedCrossEntropy, family_weights, goals, target_weights
 from melascope.learn.pixels import decoded
+from melascope.learn.settings import Settings, claim
 from melascope.progress import Progress, silent
 
 SENSITIVITY = 0.95  # the operating point is clinical: at most one malignant lesion in twenty missed
 MODEL, BASE = "model", "base"
 
 Judge = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a training is asked for."""
-
-    backbone: str = backbones.DEFAULT
-    weights: str | None = "imagenet"
-    """`imagenet`, None for random weights, or a file of the backbone's weights."""
-    size: int = 224
-    epochs: int = 10
-    """At most; 0 stops after the head."""
-    patience: int = 3
-    """Epochs without a better validation ROC-AUC after which to stop."""
-    batch: int = 32
-    rate: float | None = None
-    """Peak learning rate; None: 1.5e-4 for fine-tuning, 1e-3 from random weights."""
-    dropout: float = 0.2
-    weight_decay: float = 1e-4
-    augmentation: float = 1.0
-    """Strength of the random changes, 0 to 2."""
-    label_smoothing: float = 0.0
-    """Share of a target's label that is replaced by a coin's."""
-    unfrozen: float = 1.0
-    """Share of the backbone's layers, counted from its top, that fine-tuning changes."""
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +87,8 @@ def train(
     """
     started = time.monotonic()
     table = manifest.read(data)
-    _claim(run, settings, manifest.content_hash(table))
+    wanted = {"settings": asdict(settings), "data": manifest.content_hash(table)}
+    claim(run / "settings.json", wanted, "a training")
     done = [path for name in (BASE, MODEL) if (path := run / f"{name}.keras").is_file()]
     if (run / f"{MODEL}.json").is_file():
         return done
@@ -136,18 +111,6 @@ def train(
         made.append(_keep(net, MODEL, learned, run, settings, training, tell))
         checkpoint.clear(run)
     return made
-
-
-def _claim(run: Path, settings: Settings, data_hash: str) -> None:
-    """Make the run folder ours, or find that it is."""
-    wanted = {"settings": asdict(settings), "data": data_hash}
-    path = run / "settings.json"
-    if not path.is_file():
-        files.write_text(path, json.dumps(wanted, indent=2) + "\n")
-    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
-        raise DataError(
-            f"{run}: holds a training with other settings or data; name another --out, or remove it"
-        )
 
 
 def _load(table: pd.DataFrame, data: Path, settings: Settings, tell: Progress) -> _Data:
