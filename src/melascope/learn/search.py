@@ -180,13 +180,17 @@ def _claim(out: Path, asked: Search) -> tuple[optuna.Trial, FileLock] | None:
         study = _study(out, asked)
         trials = study.get_trials(deepcopy=False)
         for known in trials:
-            if known.state == TrialState.RUNNING:
-                lock = _lock(out, known.number)
-                try:
-                    lock.acquire(blocking=False)
-                except Timeout:
-                    continue  # whoever works on it lives
+            if known.state != TrialState.RUNNING:
+                continue
+            lock = _lock(out, known.number)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue  # whoever works on it lives
+            # It may have been brought to its end since it was read, and its lock been given back.
+            if study.get_trials(deepcopy=False)[known.number].state == TrialState.RUNNING:
                 return optuna.Trial(study, known._trial_id), lock
+            lock.release()
         if len(trials) >= asked.trials:
             return None
         trial = study.ask()

@@ -234,10 +234,12 @@ def _fine_tune(
             best_score=max(score, course.best_score),
             history=[*course.history, row],
         )
-        checkpoint.save(run, course, trainer, improved)
         _write_history(run, course)
         if judge is not None:
-            judge(epoch, score)
+            judge(
+                epoch, score
+            )  # before the checkpoint: a killed run repeats an epoch rather than leave one unjudged
+        checkpoint.save(run, course, trainer, improved)
     checkpoint.load_best(run, trainer)
     return course
 
