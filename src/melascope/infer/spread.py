@@ -1,6 +1,7 @@
 """More images than one machine can judge: the predictor, on every machine of a Ray cluster."""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,8 @@ def predict(
 
         context = data.DataContext.get_current()
         context.execution_options.preserve_order = True
-        context.enable_progress_bars = False  # they would run into ours
+        context.enable_progress_bars = False  # they would run into ours, and so would its log
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         # Names and answers travel as JSON, in which a name that is not UTF-8 comes through.
         images = [{"image": json.dumps(str(Path(locator).absolute()))} for locator in locators]
         answers = data.from_items(images, override_num_blocks=-(-len(images) // _BLOCK)).map_batches(
