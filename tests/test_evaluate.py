@@ -105,6 +105,45 @@ def test_refused_images_count_and_are_left_out_once_more() -> None:
     )
 
 
+def test_subgroups_are_what_evaluating_them_alone_gives() -> None:
+    table = predictions()
+    found = assess(table, card(), TEST, 50)["targets"]["malignant"]
+    rows = {name: {row["part"]: row for row in part} for name, part in found["subgroups"].items()}
+    assert list(rows["sex"]) == ["female", "male", "not recorded"]
+    assert list(rows["age"]) == ["30 to 49", "50 to 69", "not recorded"]  # in order, empty ones left out
+    assert set(rows) == {"sex", "age"}  # all are trunk, and no skin type is recorded
+    for part in rows.values():
+        assert sum(row["n"] for row in part.values()) == len(table)
+    old = table[table["age_approx"].between(50, 69)]
+    alone = assess(old, card(), TEST, 50)["targets"]["malignant"]
+    assert rows["age"]["50 to 69"]["roc_auc"] == alone["roc_auc"]
+    assert rows["age"]["50 to 69"]["sensitivity"] == alone["at_threshold"]["sensitivity"]
+
+
+def test_each_diagnosis_is_told_how_often_it_is_called_malignant_even_where_its_truth_is_not_known() -> None:
+    table = predictions()
+    unsure = table.index[table["diagnosis"] == "nevus"][:30]
+    table.loc[unsure, ["diagnosis", "malignant"]] = ["actinic keratosis", pd.NA]
+    table.loc[unsure[:3], "diagnosis"] = None
+    rows = {row["part"]: row for row in assess(table, card(), TEST, 50)["targets"]["malignant"]["diagnoses"]}
+    assert list(rows) == [
+        "melanoma",
+        "basal cell carcinoma",
+        "squamous cell carcinoma or actinic keratosis",
+        "nevus",
+        "not recorded",
+    ]
+    called = table["p_malignant"] >= 0.2
+    for name, word in (
+        ("nevus", "nevus"),
+        ("squamous cell carcinoma or actinic keratosis", "actinic keratosis"),
+    ):
+        assert rows[name]["called"]["value"] == pytest.approx(called[table["diagnosis"] == word].mean())
+        assert rows[name]["called"]["low"] < rows[name]["called"]["value"] < rows[name]["called"]["high"]
+    assert rows["not recorded"]["too_small"]
+    assert not rows["nevus"]["too_small"]
+
+
 def test_sources_are_told_apart_and_small_ones_marked() -> None:
     rows = assess(predictions(), card(), TEST, 50)["targets"]["malignant"]["sources"]
     assert [row["source"] for row in rows] == ["OTHER", "SET", "SET/first", "SET/second", "SET/tiny"]

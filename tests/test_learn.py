@@ -134,6 +134,7 @@ def test_averaged_weights_are_the_running_mean_of_the_steps_and_leave_as_they_ca
     assert trainer.get_weights()[0].item() == pytest.approx(weight, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_only_the_upper_layers_are_fine_tuned_where_that_is_asked_for(tmp_path):
     data = make_data(tmp_path / "data")
     settings = Settings(**{**vars(SMALL), "epochs": 1, "unfrozen": 0.5})

@@ -70,6 +70,7 @@ def test_page_holds_everything_and_reads_in_order(tmp_path: Path) -> None:
         "Malignant or benign: the whole range of thresholds",
         "Melanoma or not melanoma: the whole range of thresholds",
         "By source",
+        "In whom",
         "All figures",
         "Limits",
         "How to get this again",

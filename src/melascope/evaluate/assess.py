@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from melascope import bootstrap
-from melascope.evaluate import calibration
+from melascope.evaluate import calibration, subgroups
 from melascope.evaluate.measured import WORDS, Measured, sample_of
 from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample, brier, ratio
 
 HALF = 0.5
-ENOUGH = 10  # independent groups of either class below which a figure says too little to be read
 FALSE_RATES: Floats = np.arange(201) / 200
 RECALLS: Floats = np.arange(1, 201) / 200
 
@@ -37,7 +36,8 @@ def assess_target(
     Returns:
         `n`, `n_positive`, `n_groups`, `n_unknown`, `threshold`, `reason` (why there is nothing more), else
         the figures `roc_auc`, `pr_auc`, `brier`, `calibration_error`, and `at_threshold` and `at_half` (see
-        `_decisions`), `sources` (see `_parts`), `without_refused`, and `curves` for the drawings.
+        `_decisions`), `sources`, `subgroups` and `diagnoses` (see `melascope.evaluate.subgroups`),
+        `without_refused`, and `curves` for the drawings.
     """
     told = predictions[predictions["status"] != "error"]
     known = told[told[target].notna() & told[f"p_{target}"].notna()]
@@ -76,7 +76,9 @@ def assess_target(
         "at_threshold": _decisions(measured, target, threshold, "at_threshold."),
         "at_half": _decisions(measured, target, HALF, "at_half."),
         "without_refused": _without_refused(known, target, resamples, seed),
-        "sources": _parts(known, target, threshold, resamples, seed),
+        "sources": subgroups.sources(known, target, threshold, resamples, seed),
+        "subgroups": subgroups.patients(known, target, threshold, resamples, seed),
+        "diagnoses": subgroups.diagnoses(told, target, threshold, resamples, seed),
         "curves": {
             "roc": _curve(measured, "roc", FALSE_RATES) if both else None,
             "pr": _curve(measured, "pr", RECALLS) if both else None,
@@ -165,52 +167,6 @@ def _without_refused(known: pd.DataFrame, target: str, resamples: int, seed: int
         sample, target, lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()}, resamples, seed
     )
     return {"n": len(kept), "roc_auc": measured.figure("roc_auc")}
-
-
-def _parts(
-    known: pd.DataFrame, target: str, threshold: float, resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    """Figures of every source, and of every data set that has several (`SET/CLINIC`).
-
-    Returns:
-        Rows of `source`, `whole` (whether it sums up a data set's clinics), `n`, `n_positive`, `n_groups`,
-        `too_small` (fewer than `ENOUGH` groups of either class) and figures.
-    """
-    sources = known["source"].astype(str)
-    sets = sources.str.partition("/")[0]
-    rows = []
-    for data_set in sorted(sets.unique()):
-        inside = sorted(sources[sets == data_set].unique())
-        names = [(data_set, True, sets == data_set)] if len(inside) > 1 else []
-        names += [(name, False, sources == name) for name in inside]
-        for name, whole, chosen in names:
-            figures = _part(known[chosen], target, threshold, resamples, seed)
-            rows.append({"source": name, "whole": whole, **figures})
-    return rows
-
-
-def _part(part: pd.DataFrame, target: str, threshold: float, resamples: int, seed: int) -> dict[str, Any]:
-    sample = sample_of(part, target)
-
-    def statistics(weights: Floats) -> dict[str, Floats]:
-        seen = Confusion.of(sample, weights, threshold)
-        return {
-            "roc_auc": Ranked.of(sample, weights).roc_auc(),
-            "sensitivity": seen.sensitivity,
-            "specificity": seen.specificity,
-        }
-
-    measured = Measured(sample, target, statistics, resamples, seed)
-    truth = sample.truth
-    return {
-        "n": len(truth),
-        "n_positive": int(truth.sum()),
-        "n_groups": sample.groups(),
-        "too_small": min(sample.groups(truth), sample.groups(~truth)) < ENOUGH,
-        "roc_auc": measured.figure("roc_auc"),
-        "sensitivity": measured.figure("sensitivity", truth),
-        "specificity": measured.figure("specificity", ~truth),
-    }
 
 
 def _curve(measured: Measured, name: str, x: Floats) -> dict[str, list[float]]:

@@ -29,6 +29,7 @@ from melascope import __version__, bootstrap, files, manifest
 from melascope.errors import DataError
 from melascope.evaluate.assess import assess_target, melanomas_caught
 from melascope.evaluate.caveats import ALL, Origin, caveats
+from melascope.evaluate.measured import NOT_RECORDED
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
 from melascope.learn.card import Card
@@ -36,7 +37,6 @@ from melascope.progress import Progress, silent
 
 FORMAT = 1
 PREDICTIONS, METRICS, PAGE = "predictions.parquet", "metrics.json", "report.html"
-NOT_RECORDED = "not recorded"
 _SUBGROUPS = ["age_approx", "sex", "site", "skin_type"]
 _KEPT = ["image_id", "path", "source", "group", "split", "diagnosis", *TARGETS]
 _PACKAGES = ("numpy", "onnxruntime", "pandas", "pillow")

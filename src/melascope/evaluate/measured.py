@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from melascope import bootstrap
 from melascope.evaluate.metrics import Floats, Sample
 
+NOT_RECORDED = "not recorded"
 WORDS = {"malignant": ("benign", "malignant"), "melanoma": ("not melanoma", "melanoma")}  # false, true
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from melascope import files
-from melascope.evaluate.evaluation import METRICS, NOT_RECORDED, PAGE, PREDICTIONS
-from melascope.evaluate.measured import WORDS
+from melascope.evaluate.evaluation import METRICS, PAGE, PREDICTIONS
+from melascope.evaluate.measured import NOT_RECORDED, WORDS
 from melascope.progress import Progress, silent
 from melascope.report import figures
 from melascope.report.html import render
