@@ -105,6 +105,21 @@ def test_refused_images_count_and_are_left_out_once_more() -> None:
     )
 
 
+def test_predictive_values_at_a_prevalence_equal_those_of_a_sample_that_has_it() -> None:
+    """Benign images repeated until 4 % are malignant: precision there is the positive predictive value here."""
+    table = predictions()
+    truth, called = table["malignant"].astype(bool), table["p_malignant"] >= 0.2
+    copies = truth.sum() / 0.04 * 0.96 / (~truth).sum()
+    weight = np.where(truth, 1, copies)
+    found = assess(table, card(), TEST, 200, prevalence=0.04)["targets"]["malignant"]["at_prevalence"]
+    assert found["prevalence"] == 0.04
+    for name, answer, right in (("ppv", called, truth), ("npv", ~called, ~truth)):
+        expected = weight[answer & right].sum() / weight[answer].sum()
+        assert found[name]["value"] == pytest.approx(expected)
+        assert found[name]["low"] < expected < found[name]["high"]
+    assert assess(table, card(), TEST, 20)["targets"]["malignant"]["at_prevalence"] is None
+
+
 def test_subgroups_are_what_evaluating_them_alone_gives() -> None:
     table = predictions()
     found = assess(table, card(), TEST, 50)["targets"]["malignant"]

@@ -28,6 +28,12 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Report folder.")],
     split: Annotated[Split, typer.Option(help="`all` suits a data set the model never met.")] = Split.test,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples behind the intervals.")] = 0,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001, max=0.9999, help="Share of malignant lesions in practice: adds predictive values."
+        ),
+    ] = None,
 ) -> None:
     """Measure a model on images with known diagnosis and write a report.
 
@@ -38,9 +44,11 @@ def evaluate(
     from melascope.report import page
 
     words = ["melascope", "evaluate", str(model), str(data), "--out", str(out), "--split", split.value]
-    command = shlex.join([*words, "--seed", str(seed)])
+    words += ["--seed", str(seed), *(["--prevalence", str(prevalence)] if prevalence else [])]
     with progress() as tell:
-        metrics = evaluation.evaluate(model, data, out, split.value, seed, command, tell)
+        metrics = evaluation.evaluate(
+            model, data, out, split.value, seed, shlex.join(words), tell, prevalence
+        )
         report = page.write(metrics, out, tell)
     for warning in metrics["warnings"]:
         typer.echo(f"warning: {warning}", err=True)

@@ -22,7 +22,12 @@ _DECISION = ("sensitivity", "specificity", "precision", "accuracy", "balanced_ac
 
 
 def assess_target(
-    predictions: pd.DataFrame, target: str, threshold: float | None, resamples: int, seed: int
+    predictions: pd.DataFrame,
+    target: str,
+    threshold: float | None,
+    resamples: int,
+    seed: int,
+    prevalence: float | None = None,
 ) -> dict[str, Any]:
     """Measure one target.
 
@@ -32,12 +37,14 @@ def assess_target(
         threshold: the model's operating point for it; None if the model did not learn it.
         resamples: for the intervals.
         seed: for the resamples.
+        prevalence: share of positives where the model is to be used, for `at_prevalence`.
 
     Returns:
         `n`, `n_positive`, `n_groups`, `n_unknown`, `threshold`, `reason` (why there is nothing more), else
         the figures `roc_auc`, `pr_auc`, `brier`, `calibration_error`, and `at_threshold` and `at_half` (see
         `_decisions`), `sources`, `subgroups` and `diagnoses` (see `melascope.evaluate.subgroups`),
-        `without_refused`, and `curves` for the drawings.
+        `without_refused`, `at_prevalence` (`prevalence` and the figures `ppv` and `npv` at the threshold, or None),
+        and `curves` for the drawings.
     """
     told = predictions[predictions["status"] != "error"]
     known = told[told[target].notna() & told[f"p_{target}"].notna()]
@@ -58,7 +65,10 @@ def assess_target(
 
     def statistics(weights: Floats) -> dict[str, Floats]:
         ranked, reliability = Ranked.of(sample, weights), Reliability.of(sample, weights)
+        ppv, npv = Confusion.of(sample, weights, threshold).predictive(prevalence or HALF)
         return {
+            "ppv": ppv,
+            "npv": npv,
             **_ranking(sample, ranked, reliability, weights),
             **_decision(sample, weights, threshold, "at_threshold."),
             **_decision(sample, weights, HALF, "at_half."),
@@ -75,6 +85,8 @@ def assess_target(
         "calibration_error": calibration.figure(measured, seed),
         "at_threshold": _decisions(measured, target, threshold, "at_threshold."),
         "at_half": _decisions(measured, target, HALF, "at_half."),
+        "at_prevalence": prevalence
+        and {"prevalence": prevalence, **{name: measured.figure(name) for name in ("ppv", "npv")}},
         "without_refused": _without_refused(known, target, resamples, seed),
         "sources": subgroups.sources(known, target, threshold, resamples, seed),
         "subgroups": subgroups.patients(known, target, threshold, resamples, seed),

@@ -50,6 +50,7 @@ def evaluate(
     seed: int = 0,
     command: str = "",
     tell: Progress = silent,
+    prevalence: float | None = None,
 ) -> dict[str, Any]:
     """Run a model over a split and write `predictions.parquet` and `metrics.json`.
 
@@ -61,6 +62,7 @@ def evaluate(
         seed: of the resamples.
         command: that this call answers to, for the record.
         tell: hears how far it is.
+        prevalence: share of malignant lesions where the model is to be used, for predictive values.
 
     Returns:
         What `metrics.json` holds.
@@ -89,7 +91,16 @@ def evaluate(
             f"{data}: none of the {len(chosen)} images could be read ({predictions['reason'].iloc[0]})"
         )
     path = str(Path(model).absolute())
-    metrics = assess(predictions, predictor.card, origin, path, seed=seed, command=command, tell=tell)
+    metrics = assess(
+        predictions,
+        predictor.card,
+        origin,
+        path,
+        seed=seed,
+        command=command,
+        tell=tell,
+        prevalence=prevalence,
+    )
     with files.replacing(out / PREDICTIONS) as beside:
         for name in (PAGE, METRICS):  # figures never stand beside the predictions of another run
             (out / name).unlink(missing_ok=True)
@@ -146,6 +157,7 @@ def assess(
     seed: int = 0,
     command: str = "",
     tell: Progress = silent,
+    prevalence: float | None = None,
 ) -> dict[str, Any]:
     """Measure predictions.
 
@@ -158,6 +170,7 @@ def assess(
         seed: of the resamples.
         command: for the record.
         tell: hears how far it is.
+        prevalence: share of malignant lesions where the model is to be used, for predictive values.
 
     Returns:
         What `metrics.json` holds; no value in it is NaN.
@@ -165,7 +178,8 @@ def assess(
     targets = {}
     for i, target in enumerate(TARGETS):
         threshold = card.threshold.get(target)
-        targets[target] = assess_target(predictions, target, threshold, resamples, seed)
+        shared = prevalence if target == "malignant" else None
+        targets[target] = assess_target(predictions, target, threshold, resamples, seed, shared)
         tell("resampling", i + 1, len(TARGETS))
     targets["malignant"]["melanomas_caught"] = melanomas_caught(
         predictions, card.threshold["malignant"], resamples, seed

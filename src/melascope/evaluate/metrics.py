@@ -147,6 +147,16 @@ class Confusion(NamedTuple):
         """Share of what is called positive that is: the positive predictive value."""
         return ratio(self.tp, self.tp + self.fp)
 
+    def predictive(self, prevalence: float) -> tuple[Floats, Floats]:
+        """Positive and negative predictive value where another share of lesions is positive (Bayes' rule).
+
+        Args:
+            prevalence: that share, between 0 and 1.
+        """
+        right, alarm = self.sensitivity * prevalence, (1 - self.specificity) * (1 - prevalence)
+        clear, missed = self.specificity * (1 - prevalence), (1 - self.sensitivity) * prevalence
+        return ratio(right, right + alarm), ratio(clear, clear + missed)
+
     @property
     def f1(self) -> Floats:
         """Harmonic mean of precision and recall."""
