@@ -22,7 +22,7 @@ from PIL import Image
 
 from melascope import manifest
 
-NETWORKS = (("EfficientNetB0", 128), ("MobileNetV2", 160))
+BACKBONE, SIZE = "EfficientNetB0", 128
 IMAGES, EPOCHS, BATCH, SIDE = 256, 3, 32, 224
 BACKENDS = ("torch", "tensorflow")
 
@@ -94,9 +94,9 @@ def write_images(folder: Path) -> None:
     manifest.write(table.astype({"malignant": "boolean", "melanoma": "boolean"}), folder / "data")
 
 
-def rate(script: str, folder: Path, backend: str, backbone: str, size: int) -> float:
+def rate(script: str, folder: Path, backend: str) -> float:
     """Images a second, in a process of its own."""
-    words = [sys.executable, "-c", script, folder, backbone, size, BATCH, EPOCHS]
+    words = [sys.executable, "-c", script, folder, BACKBONE, SIZE, BATCH, EPOCHS]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [str(w) for w in words], env=environment, check=False, capture_output=True, text=True
@@ -108,40 +108,29 @@ def rate(script: str, folder: Path, backend: str, backbone: str, size: int) -> f
 
 def main() -> None:
     """Measure, print, write."""
-    rows = []
-    for backbone, size in NETWORKS:
-        rates = {}
-        for backend in BACKENDS:
-            # In turns, so that what else the machine does hits both; the better of two.
-            turns = []
-            for _ in range(2):
-                with tempfile.TemporaryDirectory() as temporary:
-                    folder = Path(temporary)
-                    write_images(folder)
-                    plain = rate(PLAIN, folder / "plain", backend, backbone, size)
-                    ours = rate(OURS, folder / "data", backend, backbone, size)
-                    turns.append((plain, ours))
-            rates[backend] = tuple(map(max, zip(*turns, strict=True)))
-        best = max(plain for plain, _ in rates.values())
-        for backend, (plain, ours) in rates.items():
-            rows.append(
-                {
-                    "backbone": backbone,
-                    "size": size,
-                    "backend": backend,
-                    "plain_keras": plain,
-                    "melascope": ours,
-                }
-            )
-            print(
-                f"{backbone} {size} px  {backend:10}  plain Keras {plain:6.1f}  melascope {ours:6.1f} images/s"
-                f"   ratio {ours / plain:5.2f}   to the best plain {ours / best:5.2f}",
-                flush=True,
-            )
+    rates = {}
+    for backend in BACKENDS:
+        # In turns, so that what else the machine does hits both; the better of two.
+        turns = []
+        for _ in range(2):
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary)
+                write_images(folder)
+                turns.append([rate(PLAIN, folder / "plain", backend), rate(OURS, folder / "data", backend)])
+        rates[backend] = [max(column) for column in zip(*turns, strict=True)]
+    best = max(plain for plain, _ in rates.values())
+    for backend, (plain, ours) in rates.items():
+        print(
+            f"{BACKBONE} {SIZE} px  {backend:10}  plain Keras {plain:6.1f}  melascope {ours:6.1f} images/s"
+            f"   ratio {ours / plain:5.2f}   to the best plain {ours / best:5.2f}"
+        )
     document = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "images_per_second": rows,
+        "network": f"{BACKBONE}, {SIZE} px",
+        "images_per_second": {
+            name: dict(zip(("plain", "melascope"), pair, strict=True)) for name, pair in rates.items()
+        },
     }
     Path("bench_training.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
