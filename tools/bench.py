@@ -8,22 +8,20 @@ weights: their speed is that of trained ones.
 
 import contextlib
 import io
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
 from random_model import make_model
+from record import record
 
 from melascope import synthetic
 from melascope.infer.predictor import Predictor
@@ -179,13 +177,11 @@ def main() -> None:
         rows[title] = [flat(folder, pictures), prepared(folder)]
         for row in rows[title]:
             show(row)
-    document = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        f"onnxruntime {onnxruntime.__version__}",
-        "rows": {title: [row._asdict() for row in some] for title, some in rows.items()},
-    }
-    Path("bench.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    record(
+        "bench.json",
+        "onnxruntime",
+        rows={title: [row._asdict() for row in some] for title, some in rows.items()},
+    )
 
 
 def show(row: Row) -> None:

@@ -7,20 +7,17 @@ time. Prints a table and writes `bench_search.json`.
 """
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pandas as pd
+from record import record
 
 from melascope import manifest
 from melascope.evaluate import evaluation
@@ -108,14 +105,7 @@ def main() -> None:
             )
     less = found["in full"]["processor_seconds"] / found["tune"]["processor_seconds"]
     print(f"{less:.1f} times less compute (aim: 5)")
-    document = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "trials": TRIALS,
-        "ratio": less,
-        **found,
-    }
-    Path("bench_search.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    record("bench_search.json", trials=TRIALS, ratio=less, **found)
 
 
 if __name__ == "__main__":

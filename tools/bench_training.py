@@ -7,18 +7,16 @@ JPEG files with the usual loader of its framework and flips and turns them. Prin
     make bench-training
 """
 
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+from record import record
 
 from melascope import manifest
 
@@ -124,15 +122,8 @@ def main() -> None:
             f"{BACKBONE} {SIZE} px  {backend:10}  plain Keras {plain:6.1f}  melascope {ours:6.1f} images/s"
             f"   ratio {ours / plain:5.2f}   to the best plain {ours / best:5.2f}"
         )
-    document = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "network": f"{BACKBONE}, {SIZE} px",
-        "images_per_second": {
-            name: dict(zip(("plain", "melascope"), pair, strict=True)) for name, pair in rates.items()
-        },
-    }
-    Path("bench_training.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    told = {name: dict(zip(("plain", "melascope"), pair, strict=True)) for name, pair in rates.items()}
+    record("bench_training.json", network=f"{BACKBONE}, {SIZE} px", images_per_second=told)
 
 
 if __name__ == "__main__":

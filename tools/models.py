@@ -9,12 +9,14 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from melascope import files
+from melascope.learn.card import copy_model
 
 SOURCES = (
     "HAM10000_metadata.csv",
@@ -115,11 +117,9 @@ def ship(work: Path) -> None:
     """Copy the models under the names that they are shipped with, their cards to match."""
     MODELS.mkdir(exist_ok=True)
     for name, shipped in SHIPPED.items():
-        for suffix in (".keras", ".onnx"):
-            shutil.copyfile(work / "run" / f"{name}{suffix}", MODELS / f"{shipped}{suffix}")
-        card = json.loads((work / "run" / f"{name}.json").read_text(encoding="utf-8"))
-        text = json.dumps({**card, "name": shipped}, indent=2) + "\n"
-        (MODELS / f"{shipped}.json").write_text(text, encoding="utf-8")
+        run_model, model = work / "run" / f"{name}.keras", MODELS / f"{shipped}.keras"
+        files.copy(run_model.with_suffix(".onnx"), model.with_suffix(".onnx"))
+        copy_model(run_model, model, shipped)
 
 
 def describe(work: Path, words: list[str]) -> str:

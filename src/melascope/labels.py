@@ -162,12 +162,13 @@ def from_archive(levels: Iterable[str | None]) -> Label:
     return from_word(diagnosis)
 
 
-def family(diagnosis: str | None) -> int:
+def family(diagnosis: object) -> int:
     """Number of a diagnosis's family: its place in `FAMILIES`, their number for another, -1 if it is not known.
 
-    A diagnosis that says no more than a target does, such as `malignant`, and a collision of lesions, tell no family.
+    A diagnosis that says no more than a target does, such as `malignant`, and a collision of lesions, tell no family;
+    nor does what is not a word, such as a gap in a table.
     """
-    word = _plain(diagnosis or "")
+    word = _plain(diagnosis) if isinstance(diagnosis, str) else ""
     label = _TABLE.get(word)
     if not word or word.startswith("collision") or (label and label[0] in {"benign", "malignant"}):
         return -1

@@ -40,7 +40,6 @@ def predict(
     without images.
     """
     from melascope.infer.predictor import SHIPPED, Predictor
-    from melascope.infer.spread import predict as spread
 
     locators = walk(images)
     header, line = _FORMATS[format]
@@ -56,7 +55,12 @@ def predict(
         )
         if header:
             typer.echo(header)
-        answers = spread(predictor, locators, ray, tell) if ray else predictor.predict(locators, tell)
+        if ray:
+            from melascope.infer import spread
+
+            answers = spread.predict(predictor, locators, ray, tell)
+        else:
+            answers = predictor.predict(locators, tell)
         for answer in answers:
             failed = failed or answer.status == "error"
             typer.echo(line(answer))

@@ -45,6 +45,7 @@ def tune(
     """
     from melascope.infer.predictor import Predictor
     from melascope.learn import search as searching
+    from melascope.learn.training import BASE, MODEL
     from melascope.report import search as page
 
     names = searching.all_of(settings) if search == "all" else tuple(search.split(","))
@@ -54,7 +55,7 @@ def tune(
             searching.spread(data, out, asked, ray, tell) if ray else searching.search(data, out, asked, tell)
         )
         page.write(found, asked, out)
-        made = [path for name in ("base", "model") if (path := out / f"{name}.keras").is_file()]
+        made = [path for name in (BASE, MODEL) if (path := out / f"{name}.keras").is_file()]
         for path in made:
             Predictor.load(path, tell)  # makes the .onnx, unless it is there
     for path in (*made, out / searching.TRIALS, out / page.PAGE):

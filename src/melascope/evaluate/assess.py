@@ -17,6 +17,7 @@ HALF = 0.5
 FALSE_RATES: Floats = np.arange(201) / 200
 RECALLS: Floats = np.arange(1, 201) / 200
 
+_VALUES = ("ppv", "npv")
 _RANKING = ("roc_auc", "pr_auc", "brier")
 _DECISION = ("sensitivity", "specificity", "precision", "accuracy", "balanced_accuracy", "f1")
 
@@ -65,10 +66,8 @@ def assess_target(
 
     def statistics(weights: Floats) -> dict[str, Floats]:
         ranked, reliability = Ranked.of(sample, weights), Reliability.of(sample, weights)
-        ppv, npv = Confusion.of(sample, weights, threshold).predictive(prevalence or HALF)
         return {
-            "ppv": ppv,
-            "npv": npv,
+            **(_predictive(sample, weights, threshold, prevalence) if prevalence else {}),
             **_ranking(sample, ranked, reliability, weights),
             **_decision(sample, weights, threshold, "at_threshold."),
             **_decision(sample, weights, HALF, "at_half."),
@@ -86,7 +85,7 @@ def assess_target(
         "at_threshold": _decisions(measured, target, threshold, "at_threshold."),
         "at_half": _decisions(measured, target, HALF, "at_half."),
         "at_prevalence": prevalence
-        and {"prevalence": prevalence, **{name: measured.figure(name) for name in ("ppv", "npv")}},
+        and {"prevalence": prevalence, **{name: measured.figure(name) for name in _VALUES}},
         "without_refused": _without_refused(known, target, resamples, seed),
         "sources": subgroups.sources(known, target, threshold, resamples, seed),
         "subgroups": subgroups.patients(known, target, threshold, resamples, seed),
@@ -106,6 +105,10 @@ def _ranking(sample: Sample, ranked: Ranked, reliability: Reliability, weights: 
         "brier": brier(sample, weights),
         "calibration_error": reliability.error(),
     }
+
+
+def _predictive(sample: Sample, weights: Floats, threshold: float, prevalence: float) -> dict[str, Floats]:
+    return dict(zip(_VALUES, Confusion.of(sample, weights, threshold).predictive(prevalence), strict=True))
 
 
 def _decision(sample: Sample, weights: Floats, threshold: float, prefix: str) -> dict[str, Floats]:
@@ -160,12 +163,7 @@ def melanomas_caught(
     melanomas = told[told["melanoma"].fillna(False).astype(bool)]
     if melanomas.empty:
         return None
-    sample = Sample.of(np.ones(len(melanomas)), melanomas["p_malignant"], melanomas["group"])
-
-    def statistics(weights: Floats) -> dict[str, Floats]:
-        return {"sensitivity": Confusion.of(sample, weights, threshold).sensitivity}
-
-    return Measured(sample, "melanoma", statistics, resamples, seed).figure("sensitivity", sample.truth)
+    return subgroups.called(melanomas, "malignant", threshold, resamples, seed)
 
 
 def _without_refused(known: pd.DataFrame, target: str, resamples: int, seed: int) -> dict[str, Any] | None:

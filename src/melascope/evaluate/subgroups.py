@@ -86,30 +86,33 @@ def diagnoses(
         Rows of `part`, `n`, `n_groups`, `too_small` and the figure `called`, the share with that answer.
     """
     names = [*FAMILIES, "other", NOT_RECORDED]  # -1, a family that is not known, is the last
-    numbers = predictions["diagnosis"].map(lambda word: family(word if isinstance(word, str) else None))
-
-    def called(sample: Sample) -> dict[str, Any]:
-        def statistics(weights: Floats) -> dict[str, Floats]:
-            return {"called": Confusion.of(sample, weights, threshold).sensitivity}
-
-        return Measured(sample, target, statistics, resamples, seed).figure("called", sample.truth)
-
+    numbers = predictions["diagnosis"].map(family)
     rows = []
     for number in [*range(len(names) - 1), -1]:
         part = predictions[numbers == number]
-        if part.empty or part[f"p_{target}"].isna().all():
+        if part.empty:
             continue
-        sample = Sample.of(np.ones(len(part), dtype=bool), part[f"p_{target}"], part["group"])
+        groups = part["group"].nunique()
         rows.append(
             {
                 "part": names[number],
                 "n": len(part),
-                "n_groups": sample.groups(),
-                "too_small": sample.groups() < ENOUGH,
-                "called": called(sample),
+                "n_groups": groups,
+                "too_small": groups < ENOUGH,
+                "called": called(part, target, threshold, resamples, seed),
             }
         )
     return rows
+
+
+def called(part: pd.DataFrame, target: str, threshold: float, resamples: int, seed: int) -> dict[str, Any]:
+    """The figure of the share of images, whatever they are, that are called malignant, or melanoma."""
+    sample = Sample.of(np.ones(len(part)), part[f"p_{target}"], part["group"])
+
+    def statistics(weights: Floats) -> dict[str, Floats]:
+        return {"called": Confusion.of(sample, weights, threshold).sensitivity}
+
+    return Measured(sample, target, statistics, resamples, seed).figure("called", sample.truth)
 
 
 def _words(column: "pd.Series[Any]") -> Iterable[tuple[str, "pd.Series[bool]"]]:

@@ -37,9 +37,8 @@ def _move(pixels: Pixels, rng: np.random.Generator, strength: float) -> Image.Im
     middle = size / 2
     offset = size + middle + shift - back @ np.array([middle, middle])
     there = np.arange(size)
-    mirrored = np.concatenate(
-        [there[::-1], there, there[::-1]]
-    )  # at strength 2 a corner reaches for 0.97 of a side
+    # At strength 2 a corner reaches for 0.97 of a side.
+    mirrored = np.concatenate([there[::-1], there, there[::-1]])
     return Image.fromarray(pixels[mirrored][:, mirrored]).transform(
         (size, size),
         Image.Transform.AFFINE,

@@ -3,6 +3,8 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+# Where TensorFlow is installed Keras loads it, whatever the backend, and it tells of the processor on standard error.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 import keras
 

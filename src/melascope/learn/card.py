@@ -5,7 +5,7 @@ Read by inference, so it imports no framework.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -102,3 +102,9 @@ class Card:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{path}: not a model's card ({type(error).__name__}: {error})") from error
         return card
+
+
+def copy_model(source: Path, target: Path, name: str) -> None:
+    """Copy a `.keras` file and its card, which comes last and gets another name."""
+    files.copy(source, target)
+    replace(Card.read(source.with_suffix(".json")), name=name).write(target.with_suffix(".json"))

@@ -28,7 +28,7 @@ def target_weights(targets: NDArray[np.float32], families: NDArray[np.intp]) -> 
         learn.
     """
     _, family, sizes = np.unique(families, return_inverse=True, return_counts=True)
-    share = np.maximum(sizes, _FEW)[family] ** -0.5
+    share = _share(sizes)[family]
     weights = np.zeros_like(targets)
     for i, truth in enumerate(targets.T):
         classes = [truth == 0, truth == 1]
@@ -53,9 +53,14 @@ def family_weights(families: NDArray[np.intp], count: int) -> NDArray[np.float32
     known = np.flatnonzero(families >= 0)
     if len(known):
         sizes = np.bincount(families[known], minlength=count)
-        share = np.maximum(sizes, _FEW) ** -0.5
+        share = _share(sizes)
         found[known, families[known]] = (share * len(known) / (share * sizes).sum())[families[known]]
     return found
+
+
+def _share(sizes: NDArray[np.intp]) -> NDArray[np.float64]:
+    """What an image of a family of this size weighs, beside those of other families."""
+    return np.asarray(np.maximum(sizes, _FEW) ** -0.5)
 
 
 class BalancedCrossEntropy(keras.losses.Loss):  # type: ignore[misc]

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from melascope import cluster, files, manifest
 from melascope.errors import DataError, ModelError
 from melascope.learn import checkpoint, training
-from melascope.learn.card import Card
+from melascope.learn.card import copy_model
 from melascope.learn.settings import Settings, claim
 from melascope.learn.training import BASE, MODEL
 from melascope.progress import Progress, silent
@@ -142,10 +142,11 @@ def spread(data: Path, out: Path, asked: Search, address: str, tell: Progress = 
         # A worker that dies is started again elsewhere, and takes the trial up that it left.
         worker = ray.remote(max_retries=asked.trials, num_cpus=1, num_gpus=min(gpus, 1))(work)
         busy = [worker.remote(data, out, asked) for _ in range(min(workers, asked.trials))]
+        study = _study(out, asked)
         while busy:
             left, busy = ray.wait(busy, timeout=1)
             ray.get(left)
-            tell("trials", _ended(_study(out, asked)), asked.trials)
+            tell("trials", _ended(study), asked.trials)
     return finish(out, asked)
 
 
@@ -269,7 +270,5 @@ def _keep(out: Path, best: int) -> None:
     for folder, name, called in ((out / "start", BASE, f"{out.name}-{BASE}"), (run, MODEL, out.name)):
         if not (folder / f"{name}.json").is_file():
             continue  # from random weights there is no baseline
-        files.copy(folder / f"{name}.keras", out / f"{name}.keras")
-        card = Card.read(folder / f"{name}.json")
-        replace(card, name=called).write(out / f"{name}.json")
+        copy_model(folder / f"{name}.keras", out / f"{name}.keras", called)
     files.copy(run / "history.csv", out / "history.csv")

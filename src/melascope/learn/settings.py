@@ -8,14 +8,12 @@ from pathlib import Path
 from melascope import files
 from melascope.errors import DataError
 
-DEFAULT_BACKBONE = "EfficientNetB0"
-
 
 @dataclass(frozen=True)
 class Settings:
     """What a training is asked for."""
 
-    backbone: str = DEFAULT_BACKBONE
+    backbone: str = "EfficientNetB0"
     weights: str | None = "imagenet"
     """`imagenet`, None for random weights, or a file of the backbone's weights."""
     size: int = 224

@@ -120,7 +120,7 @@ def _load(table: pd.DataFrame, data: Path, settings: Settings, tell: Progress) -
     rows = {split: np.flatnonzero(used["split"] == split) for split in ("train", "validation")}
     both = [(targets[part] == value).any(axis=0) for part in rows.values() for value in (0, 1)]
     learnable = np.all(both, axis=0)
-    families = np.array([family(word if isinstance(word, str) else None) for word in used["diagnosis"]])
+    families = np.array([family(word) for word in used["diagnosis"]])
     if not learnable[TARGETS.index("malignant")]:
         raise DataError(
             f"{data}: training and validation each need malignant and benign images; prepare more data"
@@ -236,9 +236,8 @@ def _fine_tune(
         )
         _write_history(run, course)
         if judge is not None:
-            judge(
-                epoch, score
-            )  # before the checkpoint: a killed run repeats an epoch rather than leave one unjudged
+            # Before the checkpoint: a killed run repeats an epoch rather than leave one unjudged.
+            judge(epoch, score)
         checkpoint.save(run, course, trainer, improved)
     checkpoint.load_best(run, trainer)
     return course

@@ -11,8 +11,9 @@ from melascope import files
 from melascope.learn.search import Found, Search
 from melascope.report.figures import BLUE, INK, MUTED, ORANGE, PAPER, png, style, svg
 from melascope.report.html import render
+from melascope.report.page import FIGURES
 
-PAGE, FIGURES = "search.html", "figures"
+PAGE = "search.html"
 _LOGARITHMIC = ("rate", "weight_decay")
 _ROW = 3  # panels side by side
 
