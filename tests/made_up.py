@@ -8,7 +8,9 @@ import pandas as pd
 from PIL import Image
 
 from melascope import manifest
+from melascope.learn.calibration import Calibration
 from melascope.learn.card import Card
+from tiny import points
 
 DATA_HASH = "ab" * 32
 
@@ -21,8 +23,8 @@ def card(**changes: Any) -> Card:
         "weights": "imagenet",
         "parameters": 2_260_546,
         "input_size": 224,
-        "temperature": {"malignant": 1.3, "melanoma": 1.2},
-        "threshold": {"malignant": 0.2, "melanoma": 0.1},
+        "calibration": {name: Calibration("temperature", 0.8) for name in ("malignant", "melanoma")},
+        "operating_points": points({"malignant": 0.2, "melanoma": 0.1}),
         "sensitivity": 0.95,
         "keras_sha256": "1f3a9c0b2d4e" + "0" * 52,
         "data": {"hash": DATA_HASH},
@@ -43,6 +45,7 @@ def predictions(images: int = 400, groups: int = 300, seed: int = 0) -> pd.DataF
     def probability(truth: Any) -> Any:
         return 1 / (1 + np.exp(1.7 - 1.9 * truth - shared - rng.normal(0, 1, images)))
 
+    chances = {name: probability(truth) for name, truth in (("malignant", malignant), ("melanoma", melanoma))}
     return pd.DataFrame(
         {
             "image_id": [f"ISIC_{i:07d}" for i in range(images)],
@@ -53,8 +56,8 @@ def predictions(images: int = 400, groups: int = 300, seed: int = 0) -> pd.DataF
             "diagnosis": np.where(melanoma, "melanoma", np.where(malignant, "basal cell carcinoma", "nevus")),
             "malignant": pd.array(malignant, dtype="boolean"),
             "melanoma": pd.array(melanoma, dtype="boolean"),
-            "p_malignant": probability(malignant),
-            "p_melanoma": probability(melanoma),
+            **{f"p_{name}": p for name, p in chances.items()},
+            **{f"logit_{name}": 2 * np.log(p / (1 - p)) for name, p in chances.items()},  # over-confident
             "status": "ok",
             "reason": pd.array([None] * images, dtype="string"),
             "age_approx": rng.choice([35.0, 50, 65, np.nan], images),

@@ -49,5 +49,5 @@ def test_training_and_answers(backend, tmp_path):
         [sys.executable, "-c", script, run / "model.keras", *pictures],
         check=True, capture_output=True, text=True, env=environment,
     )  # fmt: skip
-    logits = np.array(json.loads(done.stdout.splitlines()[-1])) / card["temperature"]["malignant"]
+    logits = np.array(json.loads(done.stdout.splitlines()[-1])) * card["calibration"]["malignant"]["slope"]
     np.testing.assert_allclose(answers, 1 / (1 + np.exp(-logits)), atol=1e-4)

@@ -20,6 +20,7 @@ from melascope.infer import convert, graph, runtime
 from melascope.infer.predictor import Predictor
 from melascope.learn import backbones, network
 from melascope.learn.backend import keras
+from melascope.learn.calibration import Calibration
 from melascope.learn.card import Card
 
 
@@ -184,7 +185,11 @@ def test_on_500_real_images_the_predictor_says_what_keras_says(shared_data, tmp_
     kernel = np.random.default_rng(0).normal(0, 0.05, (1280, 2))
     net.get_layer("logits").set_weights([kernel, np.zeros(2)])
     net.save(tmp_path / "real.keras")
-    tiny.write_card(tmp_path / "real.keras", input_size=160, temperature={"malignant": 1.0, "melanoma": 1.0})
+    tiny.write_card(
+        tmp_path / "real.keras",
+        input_size=160,
+        calibration=dict.fromkeys(("malignant", "melanoma"), Calibration("temperature")),
+    )
     archive = shared_data / "ISIC2018_Task3_Training_Input.zip"
     with zipfile.ZipFile(archive) as source:
         names = [name for name in source.namelist() if name.endswith(".jpg")][::11][:500]

@@ -23,6 +23,7 @@ from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess, evaluate, read
 from melascope.infer.answer import Answer
 from melascope.learn.card import Card
+from tiny import MALIGNANT_ONLY
 
 TEST = Origin("data", DATA_HASH, "test")
 
@@ -205,7 +206,7 @@ def test_a_perfect_share_is_no_certainty() -> None:
 def test_a_target_that_was_not_learned_has_no_figures() -> None:
     table = predictions(80, 60)
     table["p_melanoma"] = np.nan
-    model = card(threshold={"malignant": 0.2}, temperature={"malignant": 1.0})
+    model = card(**MALIGNANT_ONLY)
     found = assess(table, model, TEST, 50)["targets"]["melanoma"]
     assert found["reason"] == "the model did not learn melanoma"
     assert "roc_auc" not in found
@@ -273,6 +274,7 @@ class _Fake:
                 weak=None,
                 reason=None if status == "ok" else "half a JPEG",
                 model="fake",
+                logits=row[["logit_malignant", "logit_melanoma"]].to_numpy(float) if told else None,
             )
 
 

@@ -130,7 +130,10 @@ def test_targets_differ_and_one_that_was_not_learned_is_refused(tiny_model, pict
     assert made["malignant"] != made["melanoma"]
     for suffix in (".keras", ".onnx"):
         (tmp_path / f"tiny{suffix}").write_bytes(tiny_model.with_suffix(suffix).read_bytes())
-    tiny.write_card(tmp_path / "tiny", temperature={"malignant": 1.0}, threshold={"malignant": 0.5})
+    tiny.write_card(
+        tmp_path / "tiny",
+        **tiny.MALIGNANT_ONLY,
+    )
     result = explain(pictures / "00.png", "--model", tmp_path / "tiny", "--out", tmp_path / "none",
                      "--target", "melanoma")  # fmt: skip
     assert isinstance(result.exception, ModelError)

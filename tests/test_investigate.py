@@ -185,7 +185,7 @@ def test_a_report_of_another_model_or_a_bad_band_is_refused(report, tmp_path):
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics["model"]["path"] = str(folder / "tiny")
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    tiny.write_card(folder / "tiny.json", threshold={"malignant": 0.4, "melanoma": 0.2})
+    tiny.write_card(folder / "tiny.json", operating_points=tiny.points({"malignant": 0.4, "melanoma": 0.2}))
     result = investigate(folder, "--out", tmp_path / "out")
     assert isinstance(result.exception, DataError)
     assert "its model has changed since; evaluate again" in str(result.exception)

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from made_up import make_data
 from melascope import manifest
 from melascope.errors import DataError, ModelError
-from melascope.learn import backbones, checkpoint, head, loss, network, operating, training
+from melascope.learn import backbones, checkpoint, head, loss, network, training
 from melascope.learn.augment import augment
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
@@ -180,7 +180,7 @@ def test_a_target_that_is_not_known_is_not_learned_and_not_claimed(tmp_path):
     data, run = make_data(tmp_path / "data", unknown_melanoma=True), tmp_path / "run"
     training.train(data, run, Settings(**{**vars(SMALL), "epochs": 1}))
     document = json.loads((run / "model.json").read_text())
-    assert list(document["threshold"]) == list(document["outputs"]) == ["malignant"]
+    assert list(document["operating_points"]) == list(document["outputs"]) == ["malignant"]
 
 
 def test_one_class_only_is_a_clear_error(tmp_path):
@@ -256,23 +256,6 @@ def test_the_diagnosis_is_learned_beside_the_targets():
     logits = np.float32([[9, -9, 1, 2, 3]])
     expected = -2 * loss.FAMILY_SHARE * (2 - np.log(np.exp([1, 2, 3]).sum()))
     assert float(cost(goals, logits)) == pytest.approx(expected, rel=1e-5)
-
-
-def test_temperature_undoes_overconfidence():
-    rng = np.random.default_rng(0)
-    honest = rng.normal(size=20_000) * 2
-    truth = (rng.uniform(size=20_000) < expit(honest)).astype(float)
-    assert operating.fit_temperature(honest * 3, truth) == pytest.approx(3, rel=0.05)
-
-
-@pytest.mark.parametrize("n", [1, 7, 20, 40, 1000])
-def test_threshold_holds_the_sensitivity_and_no_higher_one_does(n):
-    rng = np.random.default_rng(n)
-    p, truth = rng.uniform(size=3 * n), np.repeat([1.0, 0.0, 0.0], n)
-    threshold = operating.threshold_for_sensitivity(p, truth, 0.95)
-    positives = p[truth == 1]
-    assert np.mean(positives >= threshold) >= 0.95
-    assert np.mean(positives > threshold) < 0.95
 
 
 def test_augmentation_is_decided_by_the_seed_and_leaves_no_black_corner():

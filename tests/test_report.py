@@ -14,6 +14,7 @@ from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess
 from melascope.report import figures, page
 from melascope.report.html import data_uri, render
+from tiny import MALIGNANT_ONLY
 
 TEST = Origin("data", DATA_HASH, "test")
 _VOID = {"meta", "br", "img", "wbr", "use", "path", "rect"}
@@ -67,9 +68,11 @@ def test_page_holds_everything_and_reads_in_order(tmp_path: Path) -> None:
         "What was asked, and what this is not for",
         "On whom",
         "How well, at the clinical threshold",
+        "Other operating points",
         "Malignant or benign: the whole range of thresholds",
         "Melanoma or not melanoma: the whole range of thresholds",
         "By source",
+        "How sure",
         "In whom",
         "All figures",
         "Limits",
@@ -113,7 +116,7 @@ def test_one_class_makes_a_page_without_numbers_for_the_other(tmp_path: Path, on
 def test_a_target_that_was_not_learned_is_said_so(tmp_path: Path) -> None:
     table = predictions(80, 60)
     table["p_melanoma"] = np.nan
-    model = card(threshold={"malignant": 0.2}, temperature={"malignant": 1.0})
+    model = card(**MALIGNANT_ONLY)
     _, text = _read(page.write(assess(table, model, TEST, 20), tmp_path))
     assert "Nothing to show: the model did not learn melanoma" in text
 

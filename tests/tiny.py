@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from melascope.files import sha256
+from melascope.learn.calibration import Calibration, OperatingPoint
 from melascope.learn.card import Card
 
 SIZE = 48
@@ -44,12 +45,26 @@ def write_card(path: Path, **changes: object) -> None:
         "weights": "none",
         "parameters": 1,
         "input_size": SIZE,
-        "temperature": TEMPERATURE,
-        "threshold": THRESHOLD,
+        "calibration": {name: Calibration("temperature", 1 / t) for name, t in TEMPERATURE.items()},
+        "operating_points": points(THRESHOLD),
         "sensitivity": 0.95,
         "keras_sha256": changes.get("keras_sha256") or sha256(path.with_suffix(".keras")),
     }
     Card(**{**values, **changes}).write(path.with_suffix(".json"))
+
+
+def points(thresholds: dict[str, float]) -> dict[str, tuple[OperatingPoint, ...]]:
+    """Two operating points a target: the threshold for 95 %, half of it for 98 %."""
+    return {
+        name: (OperatingPoint(0.95, value, held=True), OperatingPoint(0.98, value / 2, held=False))
+        for name, value in thresholds.items()
+    }
+
+
+MALIGNANT_ONLY = {
+    "calibration": {"malignant": Calibration("temperature")},
+    "operating_points": points({"malignant": 0.5}),
+}
 
 
 def lesion(seed: int, width: int = 240, height: int = 200) -> np.ndarray:

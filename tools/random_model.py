@@ -5,6 +5,7 @@ from pathlib import Path
 from melascope.files import sha256
 from melascope.infer import convert
 from melascope.labels import TARGETS
+from melascope.learn.calibration import Calibration, OperatingPoint
 from melascope.learn.card import Card
 
 
@@ -21,8 +22,8 @@ def make_model(folder: Path, backbone: str, size: int) -> Path:
         weights="none",
         parameters=net.count_params(),
         input_size=size,
-        temperature=dict.fromkeys(TARGETS, 1.0),
-        threshold=dict.fromkeys(TARGETS, 0.5),
+        calibration=dict.fromkeys(TARGETS, Calibration("temperature")),
+        operating_points=dict.fromkeys(TARGETS, (OperatingPoint(0.95, 0.5, held=False),)),
         sensitivity=0.95,
         keras_sha256=sha256(path),
     ).write(path.with_suffix(".json"))

@@ -36,8 +36,7 @@ def investigate(
     with progress() as tell:
         predictor = Predictor.load(evaluated["path"], tell)
         card = predictor.card
-        now = (card.identity, dict(card.threshold), dict(card.temperature))
-        if now != (evaluated["identity"], evaluated["threshold"], evaluated["temperature"]):
+        if (card.identity, card.threshold) != (evaluated["identity"], evaluated["threshold"]):
             raise DataError(f"{report}: its model has changed since; evaluate again")
         findings = weak.find(predictions, card.threshold["malignant"], (low, high), tell)
         page = investigation.write(findings, predictor, metrics, (low, high), out or report, tell)

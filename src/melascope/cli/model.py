@@ -53,10 +53,16 @@ def _text(found: dict[str, Any]) -> str:
             f"input       RGB 0 to 255, {card['crop']}, {card['input_size']} x {card['input_size']} pixels",
         ]
         for name, meaning in card["outputs"].items():
-            threshold = card["threshold"][name]
-            lines.append(f"{name:<11} {meaning}; yes from {threshold:.3f} on")
+            calibration = card["calibration"][name]["method"]
+            lines.append(f"{name:<11} {meaning}; calibration: {calibration}")
+            for point in card["operating_points"][name]:
+                sure = "" if point["held"] else ", not sure: too few such lesions"
+                used = ", in use" if point["sensitivity"] == card["sensitivity"] else ""
+                lines.append(
+                    f"            yes from {point['threshold']:.3f} on for a sensitivity of "
+                    f"{100 * point['sensitivity']:.0f} %{sure}{used}"
+                )
         lines += [
-            f"sensitivity {100 * card['sensitivity']:.0f} % wanted of the thresholds, on {card['calibrated_on']}",
             f"made        {card['created'] or 'unknown'}",
             f"licence     {card['license']}",
             f"use         {card['intended_use']}",

@@ -8,13 +8,17 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from melascope.cli.progress import progress
 from melascope.cli.walk import MODEL, RAY, walk
 from melascope.infer.answer import COLUMNS, Answer
+from melascope.learn.calibration import CONFIDENCE
+
+if TYPE_CHECKING:
+    from melascope.learn.card import Card
 
 NOTE = "A research tool: it supports a clinician and never replaces one."
 
@@ -31,6 +35,9 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="Images; folders and ZIPs are walked in sorted order.")],
     model: Annotated[Path | None, MODEL] = None,
     format: Annotated[Format, typer.Option(help="jsonl and csv have the same fields.")] = Format.TABLE,
+    sensitivity: Annotated[
+        float | None, typer.Option(help="Operating point of the model to use, such as 0.89 [default: 0.95].")
+    ] = None,
     ray: Annotated[str | None, RAY] = None,
 ) -> None:
     """Answer for each image: label and calibrated probabilities, or a refusal with its reason.
@@ -47,12 +54,8 @@ def predict(
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 leaves as it came
     with nullcontext(_notice) if sys.stdout.isatty() else progress() as tell:
-        predictor = Predictor.load(model or SHIPPED, tell)
-        card = predictor.card
-        sys.stderr.write(
-            f"{NOTE}\n{card.identity}; called malignant from {card.threshold['malignant']:.3f} on, "
-            f"chosen for {100 * card.sensitivity:.0f} % sensitivity\n"
-        )
+        predictor = Predictor.load(model or SHIPPED, tell, sensitivity)
+        sys.stderr.write(f"{NOTE}\n{predictor.card.identity}; {_operating_point(predictor.card)}\n")
         if header:
             typer.echo(header)
         if ray:
@@ -66,6 +69,17 @@ def predict(
             typer.echo(line(answer))
             sys.stdout.flush()
     raise typer.Exit(1 if failed else 0)
+
+
+def _operating_point(card: "Card") -> str:
+    point = card.points["malignant"]
+    sureness = (
+        f"holds with {100 * CONFIDENCE:.0f} % confidence on lesions like those of its validation"
+        if point.held
+        else "was reached on validation, on too few lesions to be sure of it"
+    )
+    wanted = f"a sensitivity of {100 * point.sensitivity:.0f} %"
+    return f"called malignant from {point.threshold:.3f} on: {wanted} {sureness}"
 
 
 def _csv(values: Sequence[object]) -> str:

@@ -3,6 +3,8 @@
 Figures are those of `melascope.evaluate.measured`.
 """
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,12 @@ from melascope import bootstrap
 from melascope.evaluate import calibration, subgroups
 from melascope.evaluate.measured import WORDS, Measured, sample_of
 from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample, brier, ratio
+from melascope.learn.calibration import OperatingPoint
 
 HALF = 0.5
 FALSE_RATES: Floats = np.arange(201) / 200
 RECALLS: Floats = np.arange(1, 201) / 200
+CUTOFFS: Floats = np.arange(1, 61) / 100  # above, nobody would wait before acting on a suspected malignancy
 
 _VALUES = ("ppv", "npv")
 _RANKING = ("roc_auc", "pr_auc", "brier")
@@ -26,6 +30,7 @@ def assess_target(
     predictions: pd.DataFrame,
     target: str,
     threshold: float | None,
+    points: Sequence[OperatingPoint],
     resamples: int,
     seed: int,
     prevalence: float | None = None,
@@ -36,16 +41,18 @@ def assess_target(
         predictions: the table of `melascope.evaluate.evaluation`.
         target: `malignant` or `melanoma`.
         threshold: the model's operating point for it; None if the model did not learn it.
+        points: its operating points for it.
         resamples: for the intervals.
         seed: for the resamples.
         prevalence: share of positives where the model is to be used, for `at_prevalence`.
 
     Returns:
         `n`, `n_positive`, `n_groups`, `n_unknown`, `threshold`, `reason` (why there is nothing more), else
-        the figures `roc_auc`, `pr_auc`, `brier`, `calibration_error`, and `at_threshold` and `at_half` (see
-        `_decisions`), `sources`, `subgroups` and `diagnoses` (see `melascope.evaluate.subgroups`),
-        `without_refused`, `at_prevalence` (`prevalence` and the figures `ppv` and `npv` at the threshold, or None),
-        and `curves` for the drawings.
+        the figures `roc_auc`, `pr_auc`, `brier`, `calibration_error`, `uncalibrated_error`, and `at_threshold` and
+        `at_half` (see `_decisions`), `operating_points` (each with its `sensitivity`, `threshold`, `held`, and the
+        figures `sensitivity_found`, `specificity`, and at a prevalence `ppv` and `npv`), `sources`, `subgroups` and
+        `diagnoses` (see `melascope.evaluate.subgroups`), `without_refused`, `at_prevalence` (`prevalence` and the
+        figures `ppv` and `npv` at the threshold, or None), and `curves` for the drawings.
     """
     told = predictions[predictions["status"] != "error"]
     known = told[told[target].notna() & told[f"p_{target}"].notna()]
@@ -62,7 +69,7 @@ def assess_target(
         return {**result, "reason": f"the model did not learn {target}"}
     if known.empty:
         return {**result, "reason": f"no image whose {target} is known could be read"}
-    sample = sample_of(known, target)
+    sample, raw = sample_of(known, target), sample_of(known, target, calibrated=False)
 
     def statistics(weights: Floats) -> dict[str, Floats]:
         ranked, reliability = Ranked.of(sample, weights), Reliability.of(sample, weights)
@@ -74,6 +81,8 @@ def assess_target(
             "roc": ranked.sensitivity_at(FALSE_RATES),
             "pr": ranked.precision_at(RECALLS),
             "observed": ratio(reliability.positive, reliability.weight),
+            "benefit": net_benefit(sample, weights),
+            **_at_points(sample, weights, points, prevalence),
         }
 
     measured = Measured(sample, target, statistics, resamples, seed)
@@ -82,8 +91,12 @@ def assess_target(
         **result,
         **{name: measured.figure(name) for name in _RANKING},
         "calibration_error": calibration.figure(measured, seed),
+        "uncalibrated_error": calibration.error(raw, target, resamples, seed),
         "at_threshold": _decisions(measured, target, threshold, "at_threshold."),
         "at_half": _decisions(measured, target, HALF, "at_half."),
+        "operating_points": [
+            _operating_point(measured, point, f"{i}.", prevalence) for i, point in enumerate(points)
+        ],
         "at_prevalence": prevalence
         and {"prevalence": prevalence, **{name: measured.figure(name) for name in _VALUES}},
         "without_refused": _without_refused(known, target, resamples, seed),
@@ -94,6 +107,8 @@ def assess_target(
             "roc": _curve(measured, "roc", FALSE_RATES) if both else None,
             "pr": _curve(measured, "pr", RECALLS) if both else None,
             "calibration": calibration.bins(measured),
+            "uncalibrated": calibration.outline(raw),
+            "benefit": _curve(measured, "benefit", CUTOFFS) if both else None,
         },
     }
 
@@ -109,6 +124,43 @@ def _ranking(sample: Sample, ranked: Ranked, reliability: Reliability, weights: 
 
 def _predictive(sample: Sample, weights: Floats, threshold: float, prevalence: float) -> dict[str, Floats]:
     return dict(zip(_VALUES, Confusion.of(sample, weights, threshold).predictive(prevalence), strict=True))
+
+
+def net_benefit(sample: Sample, weights: Floats) -> Floats:
+    """What acting on the model is worth at each of `CUTOFFS`, in true positives a lesion (Vickers and Elkin 2006).
+
+    Who acts from a probability t on takes one true positive to be worth (1 - t) / t false alarms.
+
+    Returns:
+        Shape (resamples, len(CUTOFFS)).
+    """
+    called = sample.probability[:, None] >= CUTOFFS
+    worth = np.where(sample.truth[:, None], 1, -CUTOFFS / (1 - CUTOFFS)) * called
+    return ratio(weights @ worth, np.repeat(weights.sum(axis=1)[:, None], len(CUTOFFS), axis=1))
+
+
+def _at_points(
+    sample: Sample, weights: Floats, points: Sequence[OperatingPoint], prevalence: float | None
+) -> dict[str, Floats]:
+    values = {}
+    for i, point in enumerate(points):
+        seen = Confusion.of(sample, weights, point.threshold)
+        values[f"{i}.sensitivity"], values[f"{i}.specificity"] = seen.sensitivity, seen.specificity
+        if prevalence:
+            values[f"{i}.ppv"], values[f"{i}.npv"] = seen.predictive(prevalence)
+    return values
+
+
+def _operating_point(
+    measured: Measured, point: OperatingPoint, prefix: str, prevalence: float | None
+) -> dict[str, Any]:
+    truth = measured.sample.truth
+    return {
+        **asdict(point),
+        "sensitivity_found": measured.figure(f"{prefix}sensitivity", truth),
+        "specificity": measured.figure(f"{prefix}specificity", ~truth),
+        **({name: measured.figure(prefix + name) for name in _VALUES} if prevalence else {}),
+    }
 
 
 def _decision(sample: Sample, weights: Floats, threshold: float, prefix: str) -> dict[str, Floats]:

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from melascope import bootstrap
-from melascope.bootstrap import LEVEL, RESAMPLES, Interval
+from melascope.bootstrap import LEVEL, Interval
 from melascope.evaluate.measured import Measured
 from melascope.evaluate.metrics import BINS, Floats, Reliability, Sample, bin_of
 
 _CHUNK = 2**22
+_DRAWN = 500  # of a model that is right, for one quantile and a mean
 
 
-def by_chance(sample: Sample, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+def by_chance(sample: Sample, resamples: int = _DRAWN, seed: int = 0) -> Floats:
     """Calibration errors that a perfectly calibrated model would show on these images, shape (resamples,).
 
     The truth of each image is drawn from its probability, one draw a group, since a lesion has one truth.
@@ -53,15 +54,38 @@ def interval(value: float, draws: Floats, chance: Floats) -> Interval:
     return Interval(min(max(low, 0.0), value), max(high, value))
 
 
+def error(sample: Sample, target: str, resamples: int, seed: int) -> dict[str, Any]:
+    """The figure of the calibration error of a sample, for which nothing else is asked."""
+
+    def statistics(weights: Floats) -> dict[str, Floats]:
+        return {"calibration_error": Reliability.of(sample, weights).error()}
+
+    return figure(Measured(sample, target, statistics, resamples, seed), seed)
+
+
 def figure(measured: Measured, seed: int) -> dict[str, Any]:
     """Its figure, and as `by_chance` the mean error of a perfectly calibrated model on such images."""
     draws = measured.draws["calibration_error"]
-    chance = by_chance(measured.sample, len(draws), seed)
+    chance = by_chance(measured.sample, seed=seed)
     told = measured.figure("calibration_error")
     low, high, reason = interval(told["value"], draws, chance)
     told |= {"low": low, "high": high, "interval": "pivotal, see melascope.evaluate.calibration"}
     told["by_chance"] = float(chance.mean())
     return {**told, "reason": reason} if reason else told
+
+
+def outline(sample: Sample) -> list[dict[str, float]]:
+    """The bins that hold an image, without intervals: `predicted`, `observed` and `n`."""
+    seen = Reliability.of(sample, sample.once)
+    return [
+        {
+            "predicted": float(seen.predicted[0, i] / n),
+            "observed": float(seen.positive[0, i] / n),
+            "n": int(n),
+        }
+        for i in np.flatnonzero(seen.weight[0])
+        for n in [seen.weight[0, i]]
+    ]
 
 
 def bins(measured: Measured) -> list[dict[str, Any]]:

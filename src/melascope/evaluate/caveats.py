@@ -74,7 +74,7 @@ def _reuse(split: str) -> list[str]:
     told = {
         "train": "These are the images that the model learned from: the figures say how well it remembers "
         "them, not how well it would do on a new patient.",
-        "validation": "The model's stopping point, temperature and threshold were chosen on these images, so "
+        "validation": "The model's stopping point, calibration and thresholds were chosen on these images, so "
         "the figures are too hopeful. Report those of the test split.",
         ALL: "Most of these images are those that the model learned from: the figures are far too hopeful. "
         "Report those of the test split.",

@@ -5,8 +5,8 @@
 - `format`, `created`, `command` (how to get it again), `versions`;
 - `warnings`: sentences that a reader must see before any figure;
 - `model`: `identity`, `path`, `name`, `architecture`, `keras_sha256`, `input_size`, `threshold`,
-  `temperature`, `sensitivity` (that the threshold was chosen for, on validation), `data_hash` (of what it
-  learned from) and `license`;
+  `calibration` and `calibrated_on` (see the card), `sensitivity` (that the threshold was chosen for), `confidence`,
+  `data_hash` (of what it learned from) and `license`;
 - `data`: `name`, `hash`, `split`, `same_as_training` (true, false or null: not told);
 - `resampling`: `resamples`, `level`, `seed`, `unit`;
 - `images`: how many were `asked`, `read`, `unreadable`, `refused`, in how many `groups`, and of whom;
@@ -17,6 +17,7 @@
 
 import json
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,10 +33,11 @@ from melascope.evaluate.caveats import ALL, Origin, caveats
 from melascope.evaluate.measured import NOT_RECORDED
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
+from melascope.learn.calibration import CONFIDENCE
 from melascope.learn.card import Card
 from melascope.progress import Progress, silent
 
-FORMAT = 1
+FORMAT = 2
 PREDICTIONS, METRICS, PAGE = "predictions.parquet", "metrics.json", "report.html"
 _SUBGROUPS = ["age_approx", "sex", "site", "skin_type"]
 _KEPT = ["image_id", "path", "source", "group", "split", "diagnosis", *TARGETS]
@@ -136,14 +138,17 @@ def predict(predictor: Predictor, table: pd.DataFrame, tell: Progress = silent) 
     Returns:
         A row for each image, in the table's order: image_id, path, source, group, split, diagnosis,
         malignant, melanoma (truth), p_malignant, p_melanoma (calibrated probability, NaN where the image
-        could not be read or the target was not learned), status, reason, and subgroups.
+        could not be read or the target was not learned), logit_malignant, logit_melanoma (before calibration), status,
+        reason, and subgroups.
     """
     answers = []
     for answer in predictor.predict(table["path"].tolist()):
-        answers.append((answer.malignant, answer.melanoma, answer.status, answer.reason))
+        logits = (np.nan,) * len(TARGETS) if answer.logits is None else answer.logits.tolist()
+        answers.append((answer.malignant, answer.melanoma, *logits, answer.status, answer.reason))
         tell("predicting", len(answers), len(table))
-    told = pd.DataFrame(answers, columns=[*(f"p_{name}" for name in TARGETS), "status", "reason"])
-    told = told.astype({**{f"p_{name}": np.float64 for name in TARGETS}, "status": str, "reason": "string"})
+    numbers = [f"{what}_{name}" for what in ("p", "logit") for name in TARGETS]
+    told = pd.DataFrame(answers, columns=[*numbers, "status", "reason"])
+    told = told.astype({**dict.fromkeys(numbers, np.float64), "status": str, "reason": "string"})
     parts = (table[_KEPT].reset_index(drop=True), told, table[_SUBGROUPS].reset_index(drop=True))
     return pd.concat(parts, axis=1)
 
@@ -178,8 +183,9 @@ def assess(
     targets = {}
     for i, target in enumerate(TARGETS):
         threshold = card.threshold.get(target)
+        points = card.operating_points.get(target, ())
         shared = prevalence if target == "malignant" else None
-        targets[target] = assess_target(predictions, target, threshold, resamples, seed, shared)
+        targets[target] = assess_target(predictions, target, threshold, points, resamples, seed, shared)
         tell("resampling", i + 1, len(TARGETS))
     targets["malignant"]["melanomas_caught"] = melanomas_caught(
         predictions, card.threshold["malignant"], resamples, seed
@@ -198,9 +204,11 @@ def assess(
             "architecture": card.architecture,
             "keras_sha256": card.keras_sha256,
             "input_size": card.input_size,
-            "threshold": dict(card.threshold),
-            "temperature": dict(card.temperature),
+            "threshold": card.threshold,
+            "calibration": {name: asdict(one) for name, one in card.calibration.items()},
+            "calibrated_on": dict(card.calibrated_on),
             "sensitivity": card.sensitivity,
+            "confidence": CONFIDENCE,
             "data_hash": learned,
             "license": card.license,
         },

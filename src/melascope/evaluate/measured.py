@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from melascope import bootstrap
 from melascope.evaluate.metrics import Floats, Sample
@@ -17,9 +18,10 @@ NOT_RECORDED = "not recorded"
 WORDS = {"malignant": ("benign", "malignant"), "melanoma": ("not melanoma", "melanoma")}  # false, true
 
 
-def sample_of(table: pd.DataFrame, target: str) -> Sample:
-    """The sample of a target, from rows of predictions where it is known."""
-    return Sample.of(table[target].astype(bool), table[f"p_{target}"], table["group"])
+def sample_of(table: pd.DataFrame, target: str, *, calibrated: bool = True) -> Sample:
+    """The sample of a target, from rows of predictions where it is known; of what the network says, uncalibrated."""
+    probability = table[f"p_{target}"] if calibrated else expit(table[f"logit_{target}"])
+    return Sample.of(table[target].astype(bool), probability, table["group"])
 
 
 class Measured:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melascope.evaluate import calibration
 from melascope.evaluate.measured import NOT_RECORDED, Measured, sample_of
-from melascope.evaluate.metrics import Confusion, Floats, Ranked, Sample
+from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample
 from melascope.labels import FAMILIES, family
 
 ENOUGH = 10  # independent groups of either class below which a figure says too little to be read
@@ -29,7 +30,7 @@ def sources(
     Returns:
         Rows of `source`, `whole` (whether it sums up a data set's clinics), `n`, `n_positive`, `n_groups`,
         `too_small` (fewer than `ENOUGH` groups of either class) and the figures `roc_auc`, `sensitivity` and
-        `specificity`, at the threshold.
+        `specificity`, at the threshold, `calibration_error` and `uncalibrated_error`.
     """
     source = known["source"].astype(str)
     sets = source.str.partition("/")[0]
@@ -39,8 +40,18 @@ def sources(
         names = [(data_set, True, sets == data_set)] if len(inside) > 1 else []
         names += [(name, False, source == name) for name in inside]
         for name, whole, chosen in names:
-            figures = _part(known[chosen], target, threshold, resamples, seed)
-            rows.append({"source": name, "whole": whole, **figures})
+            part = known[chosen]
+            measured = _measured(part, target, threshold, resamples, seed)
+            raw = sample_of(part, target, calibrated=False)
+            rows.append(
+                {
+                    "source": name,
+                    "whole": whole,
+                    **_figures(measured),
+                    "uncalibrated_error": calibration.error(raw, target, resamples, seed),
+                    "calibration_error": calibration.figure(measured, seed),
+                }
+            )
     return rows
 
 
@@ -62,7 +73,7 @@ def patients(
     parts = {name: list(_words(column)) for name, column in told.items()}
     return {
         name: [
-            {"part": word, **_part(known[chosen], target, threshold, resamples, seed)}
+            {"part": word, **_figures(_measured(known[chosen], target, threshold, resamples, seed))}
             for word, chosen in some
         ]
         for name, some in parts.items()
@@ -128,7 +139,7 @@ def _words(column: "pd.Series[Any]") -> Iterable[tuple[str, "pd.Series[bool]"]]:
         yield NOT_RECORDED, column.isna()
 
 
-def _part(part: pd.DataFrame, target: str, threshold: float, resamples: int, seed: int) -> dict[str, Any]:
+def _measured(part: pd.DataFrame, target: str, threshold: float, resamples: int, seed: int) -> Measured:
     sample = sample_of(part, target)
 
     def statistics(weights: Floats) -> dict[str, Floats]:
@@ -137,10 +148,14 @@ def _part(part: pd.DataFrame, target: str, threshold: float, resamples: int, see
             "roc_auc": Ranked.of(sample, weights).roc_auc(),
             "sensitivity": seen.sensitivity,
             "specificity": seen.specificity,
+            "calibration_error": Reliability.of(sample, weights).error(),
         }
 
-    measured = Measured(sample, target, statistics, resamples, seed)
-    truth = sample.truth
+    return Measured(sample, target, statistics, resamples, seed)
+
+
+def _figures(measured: Measured) -> dict[str, Any]:
+    sample, truth = measured.sample, measured.sample.truth
     return {
         "n": len(truth),
         "n_positive": int(truth.sum()),

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from melascope.learn.card import DIGITS
+
 WEAK = 0.05  # closer than this to 0.5 or to the threshold, a decision is not to be trusted
-DIGITS = 6  # of probabilities in rows; decisions are taken on these digits, so that a row explains itself
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Answer:
     model: str
     """Name and content of the model."""
     heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-    """Raw class activation maps, shape (targets, h, w); not part of the contract."""
+    """Raw class activation maps, shape (targets, h, w); like what follows, not part of the contract."""
+    logits: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    """What the network says, shape (targets,), before calibration."""
 
     def row(self) -> dict[str, Any]:
         """The contract's fields, in its order; probabilities to `DIGITS` digits."""
@@ -47,7 +50,7 @@ class Answer:
         return json.dumps(self.row(), allow_nan=False)
 
 
-COLUMNS = tuple(item.name for item in fields(Answer) if item.name != "heat")
+COLUMNS = tuple(item.name for item in fields(Answer) if item.repr)
 
 
 def decide(probability: float, threshold: float) -> tuple[str, float, bool]:
@@ -56,8 +59,8 @@ def decide(probability: float, threshold: float) -> tuple[str, float, bool]:
     Returns:
         The label, its confidence (the probability of the label), and whether the decision is weak.
     """
-    is_malignant = round(probability, DIGITS) >= round(threshold, DIGITS)
-    label, confidence = ("malignant", probability) if is_malignant else ("benign", 1 - probability)
+    called = probability >= threshold
+    label, confidence = ("malignant", probability) if called else ("benign", 1 - probability)
     return label, confidence, is_weak(probability, threshold)
 
 

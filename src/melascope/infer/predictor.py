@@ -34,7 +34,7 @@ class Predictor:
         self.card = card
         self._content = content
         self._wide = runtime.session(content)
-        self._temperature = np.array([card.temperature.get(target, np.nan) for target in TARGETS])
+        self._threshold = card.threshold["malignant"]
 
     def __reduce__(self) -> tuple[type[Self], tuple[Card, bytes]]:
         return type(self), (self.card, self._content)  # to another process without its sessions
@@ -44,7 +44,7 @@ class Predictor:
         return runtime.session(self._content, threads=1)
 
     @classmethod
-    def load(cls, model: str | Path, tell: Progress = silent) -> Self:
+    def load(cls, model: str | Path, tell: Progress = silent, sensitivity: float | None = None) -> Self:
         """Load a run folder, a `.keras` file, or the stem of one.
 
         The ONNX file beside it is used if it was made from the same `.keras` file. Else it is made, beside
@@ -53,12 +53,13 @@ class Predictor:
         Args:
             model: the user's word for it.
             tell: hears of a conversion, which takes seconds.
+            sensitivity: whose operating point to use; None for the card's own.
 
         Raises:
             ModelError: if something is missing, broken or does not belong together.
         """
         keras_path = find(model)
-        card = Card.read(keras_path.with_suffix(".json"))
+        card = Card.read(keras_path.with_suffix(".json")).at(sensitivity)
         if keras_path.is_file() and files.sha256(keras_path) != card.keras_sha256:
             raise ModelError(f"{keras_path}: not the model that its card {keras_path.stem}.json describes")
         return cls(card, _content_for(keras_path, card, tell))
@@ -112,24 +113,22 @@ class Predictor:
             raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.card.identity}: gives no number for an image; its weights are broken")
-        with np.errstate(over="ignore"):  # exp of a large logit is infinite, and 1 / that is 0
-            probability = 1 / (1 + np.exp(-logits[0].astype(np.float64) / self._temperature))
-        return self._say(locator, "refused" if reason else "ok", reason, probability, heat[0])
+        return self._say(locator, "refused" if reason else "ok", reason, logits[0], heat[0])
 
     def _say(
         self,
         locator: str,
         status: str,
         reason: str | None,
-        probability: NDArray[np.float64] | None = None,
+        logits: NDArray[np.float32] | None = None,
         heat: NDArray[np.float32] | None = None,
     ) -> Answer:
-        threshold = float(self.card.threshold["malignant"])
+        threshold = self._threshold
         malignant = melanoma = label = confidence = weak = None
-        if probability is not None:
-            values = dict(zip(TARGETS, map(float, probability), strict=True))
+        if logits is not None:
+            values = dict(zip(TARGETS, self.card.probability(logits[None])[0].tolist(), strict=True))
             malignant = values["malignant"]
-            melanoma = values["melanoma"] if "melanoma" in self.card.threshold else None
+            melanoma = values["melanoma"] if "melanoma" in self.card.calibration else None
             if status == "ok":
                 label, confidence, weak = decide(malignant, threshold)
         return Answer(
@@ -144,6 +143,7 @@ class Predictor:
             reason=reason,
             model=self.card.identity,
             heat=heat,
+            logits=logits,
         )
 
 

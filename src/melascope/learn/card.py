@@ -4,20 +4,25 @@ Read by inference, so it imports no framework.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from melascope import files
 from melascope.errors import ModelError
 from melascope.labels import TARGETS
+from melascope.learn.calibration import CONFIDENCE, Calibration, Floats, OperatingPoint
 
-FORMAT = 1
+FORMAT = 2
 INTENDED_USE = (
     "Research on dermoscopic images of single skin lesions. It supports a clinician and never replaces "
     "one; it is not a medical device and must not decide about a patient."
 )
+DIGITS = 6  # of probabilities and thresholds
 MEANING = {
     "malignant": "probability that the lesion is malignant, of any kind",
     "melanoma": "probability that the lesion is a melanoma",
@@ -40,12 +45,12 @@ class Card:
     parameters: int
     input_size: int
     """Side in pixels of the square that the network sees; RGB, values 0 to 255."""
-    temperature: Mapping[str, float]
-    """By target: a probability is sigmoid(logit / temperature) (Guo et al. 2017), fitted on validation."""
-    threshold: Mapping[str, float]
-    """By target: calibrated probability from which on the answer is yes, chosen on validation."""
+    calibration: Mapping[str, Calibration]
+    """By target: from logit to probability, fitted on validation."""
+    operating_points: Mapping[str, Sequence[OperatingPoint]]
+    """By target, chosen on validation; the same sensitivities for each."""
     sensitivity: float
-    """The sensitivity on validation that `threshold` was chosen for."""
+    """Of the operating point in use."""
     keras_sha256: str
     """Hash of the `.keras` file that this card describes."""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -55,8 +60,57 @@ class Card:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Figures on validation, with intervals and n."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    calibrated_on: Mapping[str, Any] = field(default_factory=dict)
+    """By target what calibration and operating points rest on: `n`, `n_positive`, `n_groups`, and cross-validated
+    `log_loss` by method."""
     license: str = "unknown"
     created: str = ""
+
+    @property
+    def threshold(self) -> dict[str, float]:
+        """By target: calibrated probability from which on the answer is yes."""
+        return {name: point.threshold for name, point in self.points.items()}
+
+    @property
+    def points(self) -> dict[str, OperatingPoint]:
+        """By target: the operating point in use."""
+        return {
+            name: next(point for point in points if point.sensitivity == self.sensitivity)
+            for name, points in self.operating_points.items()
+        }
+
+    def at(self, sensitivity: float | None) -> Self:
+        """The same model at another of its operating points; None changes nothing.
+
+        Raises:
+            ModelError: if it has no such point.
+        """
+        chosen = self.sensitivity if sensitivity is None else sensitivity
+        known = [point.sensitivity for point in self.operating_points[TARGETS[0]]]
+        if chosen not in known:
+            raise ModelError(
+                f"{self.identity}: has no operating point for a sensitivity of {chosen:g}; "
+                f"it has {', '.join(f'{item:g}' for item in known)}"
+            )
+        return replace(self, sensitivity=chosen)
+
+    def probability(self, logits: Floats) -> NDArray[np.float64]:
+        """Calibrated probability of each of `TARGETS`.
+
+        A melanoma is malignant, so it is never more probable than that: two calibrations alone would not know.
+
+        Args:
+            logits: shape (N, targets).
+
+        Returns:
+            Shape (N, targets), rounded to `DIGITS` digits, so that a decision agrees with the figures it is shown with;
+            NaN for a target that the model did not learn.
+        """
+        found = np.full(np.shape(logits), np.nan)
+        for i, name in enumerate(TARGETS):
+            if name in self.calibration:
+                found[:, i] = self.calibration[name](logits[:, i])
+        return np.asarray(np.round(np.minimum(found, found[:, :1]), DIGITS))
 
     @property
     def identity(self) -> str:
@@ -72,9 +126,9 @@ class Card:
         return {
             "format": FORMAT,
             **asdict(self),
-            "outputs": {name: MEANING[name] for name in TARGETS if name in self.threshold},
+            "outputs": {name: MEANING[name] for name in TARGETS if name in self.calibration},
+            "confidence": CONFIDENCE,
             "crop": "central square",
-            "calibrated_on": "validation",
             "intended_use": INTENDED_USE,
         }
 
@@ -89,12 +143,20 @@ class Card:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 raise ModelError(f"{path}: a card of format {document['format']}; this reads {FORMAT}")
-            card = cls(**{name: document[name] for name in cls.__dataclass_fields__})
-            for by_target in (card.temperature, card.threshold):
-                if not all(name in TARGETS and 0 < by_target[name] < float("inf") for name in by_target):
-                    raise ValueError("temperatures and thresholds must be positive")
-            if TARGETS[0] not in card.temperature or set(card.temperature) != set(card.threshold):
-                raise ValueError("temperature and threshold must be given for the same targets")
+            values = {name: document[name] for name in cls.__dataclass_fields__}
+            values["calibration"] = {k: Calibration.of(v) for k, v in values["calibration"].items()}
+            values["operating_points"] = {
+                name: tuple(OperatingPoint(**point) for point in points)
+                for name, points in values["operating_points"].items()
+            }
+            card = cls(**values)
+            if not {TARGETS[0]} <= set(card.calibration) == set(card.operating_points) <= set(TARGETS):
+                raise ValueError("calibration and operating points must be given for the same targets")
+            for points in card.operating_points.values():
+                if not all(0 <= point.threshold <= 1 for point in points):
+                    raise ValueError("a threshold must be a probability")
+                if card.sensitivity not in [point.sensitivity for point in points]:
+                    raise ValueError(f"an operating point for the sensitivity {card.sensitivity} is missing")
         except FileNotFoundError as error:
             raise ModelError(f"{path}: missing; a model is a .keras file with its .json beside it") from error
         except OSError as error:

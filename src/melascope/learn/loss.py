@@ -11,13 +11,17 @@ from melascope.learn.backend import keras
 _MOST = 20.0  # an image of a class seldomer than one in forty weighs no more, or it would be learned by heart
 _FEW = 40  # a family of fewer images counts as one of so many
 FAMILY_SHARE = 0.5  # of the diagnosis in the loss, beside the targets
+# What an image weighs is its family's size to this power. At -1/2, nevi lose so much to carcinomas that telling
+# melanoma from a nevus suffers; the diagnosis has no such conflict: there each family has an answer of its own.
+_TARGET_POWER = -1 / 3
+_FAMILY_POWER = -1 / 2
 
 
 def target_weights(targets: NDArray[np.float32], families: NDArray[np.intp]) -> NDArray[np.float32]:
     """Weights that give both classes of a target the same total, and rare diagnoses in a class a fair share of it.
 
     Without the second, "not melanoma" would be learned from nevi alone, and a carcinoma, of which another clinic
-    may have many, would be called melanoma. An image weighs as the inverse square root of the size of its family.
+    may have many, would be called melanoma. An image weighs as the inverse cube root of the size of its family.
 
     Args:
         targets: shape (n, targets): 1, 0, or NaN for missing.
@@ -28,7 +32,7 @@ def target_weights(targets: NDArray[np.float32], families: NDArray[np.intp]) -> 
         learn.
     """
     _, family, sizes = np.unique(families, return_inverse=True, return_counts=True)
-    share = _share(sizes)[family]
+    share = _share(sizes, _TARGET_POWER)[family]
     weights = np.zeros_like(targets)
     for i, truth in enumerate(targets.T):
         classes = [truth == 0, truth == 1]
@@ -53,14 +57,14 @@ def family_weights(families: NDArray[np.intp], count: int) -> NDArray[np.float32
     known = np.flatnonzero(families >= 0)
     if len(known):
         sizes = np.bincount(families[known], minlength=count)
-        share = _share(sizes)
+        share = _share(sizes, _FAMILY_POWER)
         found[known, families[known]] = (share * len(known) / (share * sizes).sum())[families[known]]
     return found
 
 
-def _share(sizes: NDArray[np.intp]) -> NDArray[np.float64]:
+def _share(sizes: NDArray[np.intp], power: float) -> NDArray[np.float64]:
     """What an image of a family of this size weighs, beside those of other families."""
-    return np.asarray(np.maximum(sizes, _FEW) ** -0.5)
+    return np.asarray(np.maximum(sizes, _FEW) ** power)
 
 
 class BalancedCrossEntropy(keras.losses.Loss):  # type: ignore[misc]

@@ -32,7 +32,6 @@ from melascope.learn.pixels import decoded
 from melascope.learn.settings import Settings, claim
 from melascope.progress import Progress, silent
 
-SENSITIVITY = 0.95  # the operating point is clinical: at most one malignant lesion in twenty missed
 MODEL, BASE = "model", "base"
 
 Judge = Callable[[int, float], None]
@@ -295,27 +294,29 @@ def _keep(
         net.save(beside)
     judged, truth = data.part("validation")
     logits = head.outputs(net, "logits", judged, settings.batch, "calibration on validation", tell)
-    temperature, threshold, metrics = {}, {}, {}
-    scores = _roc_aucs(logits, truth, data.learnable)
-    for i in np.flatnonzero(data.learnable):
-        target, known = TARGETS[i], ~np.isnan(truth[:, i])
-        z, y = logits[known, i], truth[known, i]
-        temperature[target] = operating.fit_temperature(z, y)
-        calibrated = operating.probability(z, temperature[target])
-        threshold[target] = operating.threshold_for_sensitivity(calibrated, y, SENSITIVITY)
-        metrics[target] = {"roc_auc": scores[target], "n": len(y), "n_positive": int(y.sum())}
+    groups = data.table["group"].to_numpy()[data.rows["validation"]]
+    metrics = {
+        target: {
+            "roc_auc": score,
+            "n": int((~np.isnan(column)).sum()),
+            "n_positive": int(np.nansum(column)),
+        }
+        for (target, score), column in zip(
+            _roc_aucs(logits, truth, data.learnable).items(), truth.T[data.learnable], strict=True
+        )
+    }
     weights = settings.weights or "none"
     if Path(weights).is_file():
         weights = f"{Path(weights).name} (sha256 {files.sha256(weights)[:12]})"
-    Card(
+    card = Card(
         name=run.name if name == MODEL else f"{run.name}-{name}",
         architecture=settings.backbone,
         weights=weights,
         parameters=net.count_params(),
         input_size=settings.size,
-        temperature=temperature,
-        threshold=threshold,
-        sensitivity=SENSITIVITY,
+        calibration={},
+        operating_points={},
+        sensitivity=operating.DEFAULT,
         keras_sha256=files.sha256(path),
         data=data.description,
         training={"settings": {**asdict(settings), "weights": weights}, **training},
@@ -328,7 +329,9 @@ def _keep(
         },
         license=_license(data.description["licenses"]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-    ).write(run / f"{name}.json")
+    )
+    told = truth * np.where(data.learnable, 1, np.nan).astype(np.float32)
+    operating.fitted(card, logits, told, groups).write(run / f"{name}.json")
     return path
 
 

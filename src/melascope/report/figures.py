@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from melascope.evaluate.measured import WORDS
 
@@ -95,6 +96,7 @@ def of_target(target: str, found: dict[str, Any]) -> dict[str, Figure]:
         if found["curves"]["roc"]:
             made["roc"] = _roc(target, found)
             made["precision_recall"] = _precision_recall(target, found)
+            made["decision"] = _decision(target, found)
         made["calibration"] = _calibration(target, found)
         made["confusion"] = _confusion(target, found)
         return made
@@ -174,7 +176,19 @@ def _calibration(target: str, found: dict[str, Any]) -> Figure:
     shown = [b for b in bins if b["n"] >= FEW and b["low"] is not None]
     x, y = [b["predicted"] for b in shown], [b["observed"] for b in shown]
     axes.vlines(x, [b["low"] for b in shown], [b["high"] for b in shown], color=BLUE, linewidth=1.3)
-    axes.plot(x, y, "o", color=BLUE, markersize=5.5, clip_on=False)
+    before = [b for b in found["curves"]["uncalibrated"] if b["n"] >= FEW]
+    axes.plot(
+        [b["predicted"] for b in before],
+        [b["observed"] for b in before],
+        "o",
+        markerfacecolor="none",
+        markeredgecolor=MUTED,
+        markersize=5,
+        clip_on=False,
+        label="before calibration",
+    )
+    axes.plot(x, y, "o", color=BLUE, markersize=5.5, clip_on=False, label="as told")
+    axes.legend(loc="lower right" if found["at_threshold"]["threshold"] < 0.4 else "center right", fontsize=9)
     axes.set_title(f"Calibration error {interval(found['calibration_error'], 3)}")
     _square(axes, "", f"observed share of {yes}")
     counts.bar([b["predicted"] for b in bins], [b["n"] for b in bins], width=0.03, color=BLUE, alpha=0.55)
@@ -194,6 +208,34 @@ def _calibration(target: str, found: dict[str, Any]) -> Figure:
         )
     counts.set(xlabel=f"predicted probability of {yes}", ylabel="images")
     counts.grid(axis="x", visible=False)
+    return figure
+
+
+def _decision(target: str, found: dict[str, Any]) -> Figure:
+    _, yes = WORDS[target]
+    figure, axes = canvas()
+    curve = found["curves"]["benefit"]
+    x, share = np.array(curve["x"]), found["n_positive"] / found["n"]
+    everyone = share - (1 - share) * x / (1 - x)
+    top = max(curve["high"])
+    axes.axhline(0, color=MUTED, linewidth=1)
+    axes.plot(x, everyone, color=ORANGE, linewidth=1.4, linestyle=(0, (5, 2)))
+    _curve(axes, curve)
+    axes.set(
+        xlim=(0, x[-1]),
+        ylim=(-0.15 * top, 1.12 * top),
+        xlabel=f"probability of {yes} from which one would act",
+        ylabel="net benefit, true positives a lesion",
+    )
+    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    crossing = int(np.argmax(everyone < 0.55 * top))
+    axes.annotate(
+        "act on all", (x[crossing], everyone[crossing]), (-6, 0), textcoords="offset points", ha="right"
+    )
+    axes.annotate("act on none", (x[-1], 0), (-2, 4), textcoords="offset points", ha="right")
+    middle = len(x) // 2
+    axes.annotate("act on the model", (x[middle], curve["high"][middle]), (4, 6), textcoords="offset points")
+    axes.set_title("Decision curve")
     return figure
 
 

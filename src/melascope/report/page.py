@@ -15,6 +15,7 @@ _MOST = 12  # words of a list, such as of diagnoses, that are named; the rest is
 _DRAWN = {
     "roc": "ROC curve",
     "precision_recall": "Precision-recall curve",
+    "decision": "Decision curve",
     "calibration": "Calibration",
     "confusion": "Confusion matrices",
 }

@@ -1,0 +1,69 @@
+"""From a network's logit to a probability and a decision, as a model's card keeps them.
+
+Read by inference, so it imports numpy alone; `melascope.learn.operating` fits what is kept here.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+CONFIDENCE = 0.95  # with which an operating point holds its sensitivity
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A map from logit to probability that never falls."""
+
+    method: str
+    """`temperature`, `platt` or `isotonic`."""
+    slope: float = 1.0
+    """Of the logit inside a sigmoid; 1 / temperature for temperature scaling. Unused with knots."""
+    offset: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
+    """Logit and probability, rising; between them the map is straight, beyond them flat."""
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Self:
+        """What JSON holds of it.
+
+        Raises:
+            ValueError, TypeError: if it is no such map.
+        """
+        knots = tuple((float(z), float(p)) for z, p in document.get("knots", ()))
+        made = cls(document["method"], float(document["slope"]), float(document["offset"]), knots)
+        if not (0 < made.slope < np.inf and abs(made.offset) < np.inf):
+            raise ValueError("a calibration needs a positive slope")
+        if knots:
+            logits, probabilities = np.array(knots).T
+            steps = np.diff(probabilities)
+            if not np.isfinite(logits).all() or (np.diff(logits) <= 0).any() or not (steps >= 0).all():
+                raise ValueError("the knots of a calibration must rise")
+            if not 0 <= probabilities[0] <= probabilities[-1] <= 1:
+                raise ValueError("the knots of a calibration must be probabilities")
+        return made
+
+    def __call__(self, logits: Floats) -> NDArray[np.float64]:
+        """Probability for each logit, 0 to 1, in the same shape."""
+        z = np.asarray(logits, dtype=np.float64)
+        if self.knots:
+            x, y = np.array(self.knots).T
+            return np.asarray(np.interp(z, x, y))
+        with np.errstate(over="ignore"):  # exp of a large number is infinite, and 1 / that is 0
+            return np.asarray(1 / (1 + np.exp(-(self.slope * z + self.offset))))
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what it is for."""
+
+    sensitivity: float
+    """Wanted, 0 to 1."""
+    threshold: float
+    """Calibrated probability from which on the answer is yes."""
+    held: bool
+    """Whether validation bears it out with `CONFIDENCE`; else it had too few positives, and the threshold only
+    reached the sensitivity there."""
