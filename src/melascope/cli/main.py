@@ -11,7 +11,19 @@ import sys
 import typer
 
 from melascope import __version__
-from melascope.cli import demo, evaluate, explain, hold_out, investigate, model, predict, prepare, train, tune
+from melascope.cli import (
+    calibrate,
+    demo,
+    evaluate,
+    explain,
+    hold_out,
+    investigate,
+    model,
+    predict,
+    prepare,
+    train,
+    tune,
+)
 from melascope.errors import MelascopeError
 
 app = typer.Typer(
@@ -22,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (prepare, train, tune, hold_out, evaluate, investigate, explain, predict, demo):
+for verb in (prepare, train, tune, hold_out, calibrate, evaluate, investigate, explain, predict, demo):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(model.app, name="model")
 

@@ -1,14 +1,17 @@
 """The options of a training, for the verbs that train: one for each field of its settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from melascope.cli.walk import walk
 from melascope.learn.settings import Settings
+from melascope.progress import Progress
 
 _OPTIONS: dict[str, Any] = {
     "backbone": Annotated[
@@ -38,6 +41,34 @@ _OPTIONS: dict[str, Any] = {
     ],
     "seed": Annotated[int, typer.Option(help="Same seed, same machine, same model.")],
 }
+
+
+REFUSE = typer.Option(
+    help="Folder or ZIP of images that must be refused, for the gate to learn from; may be given several times."
+)
+
+
+def complete(
+    models: Iterable[Path], data: Path, seed: int, tell: Progress, refuse: Sequence[str] | None = None
+) -> None:
+    """Give trained models their gates and what predictions run from, unless they have them.
+
+    Args:
+        models: `.keras` files with their cards.
+        data: that they learned from.
+        seed: of everything random.
+        tell: hears how far it is.
+        refuse: the user's words for images that must be refused; each is a kind of its own.
+    """
+    from melascope.infer.predictor import Predictor
+    from melascope.learn import recognition
+    from melascope.learn.card import Card
+
+    for path in models:
+        if not Card.read(path.with_suffix(".json")).gate:
+            others = {Path(word).stem: walk([word]) for word in refuse or ()}
+            recognition.fit(path, data, others, seed, tell)
+        Predictor.load(path, tell)
 
 
 def takes_settings(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:

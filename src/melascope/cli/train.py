@@ -15,18 +15,17 @@ def train(
     data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
     out: Annotated[Path, typer.Option(help="Run folder; a killed run goes on with the same command.")],
     settings: Settings,
+    refuse: Annotated[list[str] | None, recipe.REFUSE] = None,
 ) -> None:
     """Train a network: first a linear head on the frozen backbone, then everything at a low rate.
 
-    Writes model.keras, its card model.json, model.onnx for prediction, history.csv, and base.*: the same
-    network before fine-tuning, which is the baseline to beat.
+    Writes model.keras, its card model.json, its gate model.gate.npz, model.onnx for prediction, history.csv, and
+    base.*: the same network before fine-tuning, which is the baseline to beat.
     """
-    from melascope.infer.predictor import Predictor
     from melascope.learn.training import train
 
     with progress() as tell:
         made = train(data, out, settings, tell)
-        for path in made:
-            Predictor.load(path, tell)  # makes the .onnx, unless it is there
+        recipe.complete(made, data, settings.seed, tell, refuse)
     for path in made:
         typer.echo(path)

@@ -43,7 +43,6 @@ def tune(
     The same command in a second terminal works on the same search. Killed, it goes on where it was. OUT becomes
     a run folder with the best model, trials.csv and search.html.
     """
-    from melascope.infer.predictor import Predictor
     from melascope.learn import search as searching
     from melascope.learn.training import BASE, MODEL
     from melascope.report import search as page
@@ -56,7 +55,6 @@ def tune(
         )
         page.write(found, asked, out)
         made = [path for name in (BASE, MODEL) if (path := out / f"{name}.keras").is_file()]
-        for path in made:
-            Predictor.load(path, tell)  # makes the .onnx, unless it is there
+        recipe.complete(made, data, settings.seed, tell)
     for path in (*made, out / searching.TRIALS, out / page.PAGE):
         typer.echo(path)

@@ -53,10 +53,11 @@ def to_onnx(keras_path: str | Path, onnx_path: str | Path) -> None:
 def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
     """Convert a model in this process; needs Keras and PyTorch, which nothing else in this room does.
 
-    The file has the input `image` (N, S, S, 3), float32, RGB 0 to 255, and the outputs `logits` (N, 2) and
-    `cam` (N, 2, h, w). For global average pooling and a linear head, Grad-CAM is the head-weighted sum of the
-    last feature map up to a constant (Selvaraju et al. 2017), so one 1 x 1 convolution gives it, without
-    gradient. The result is run, and must give the logits that Keras gives, before it is written.
+    The file has the input `image` (N, S, S, 3), float32, RGB 0 to 255, and the outputs `logits` (N, 2), `cam`
+    (N, 2, h, w), and `views` (N, features), which the recogniser judges by. For global average pooling and a linear
+    head, Grad-CAM is the head-weighted sum of the last feature map up to a constant (Selvaraju et al. 2017), so one
+    1 x 1 convolution gives it, without gradient. The result is run, and must give the logits that Keras gives,
+    before it is written.
 
     Raises:
         ModelError: as `to_onnx`.
@@ -88,8 +89,9 @@ def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
 
 
 def _with_map(network: Any, path: str | Path) -> Any:
-    """The network with its outputs replaced by logits and class activation maps."""
+    """The network with its outputs replaced by logits, class activation maps and what the recogniser judges by."""
     from melascope.learn.backend import keras
+    from melascope.learn.network import views
 
     try:
         pool, head = network.get_layer("pool"), network.get_layer("logits")
@@ -109,7 +111,7 @@ def _with_map(network: Any, path: str | Path) -> Any:
     if feature.shape[-1] != len(kernel):
         raise _no_map(path)
     project.set_weights([kernel[None, None]])
-    return keras.Model(image, [head.output, cam])
+    return keras.Model(image, [head.output, cam, views(network).output])
 
 
 def _no_map(path: str | Path) -> ModelError:
@@ -171,7 +173,7 @@ def _compare(network: Any, content: bytes, keras_path: str | Path) -> None:
     pixels = rng.uniform(0, 255, (3, *network.inputs[0].shape[1:])).astype(np.float32)
     expected = keras.ops.convert_to_numpy(part(network, "logits")(pixels, training=False))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    logits, cam = session.run(list(graph.OUTPUTS), {graph.INPUT: pixels})
+    logits, cam, _ = session.run(list(graph.OUTPUTS), {graph.INPUT: pixels})
     if not np.allclose(logits, expected, rtol=_TOLERANCE, atol=_TOLERANCE):
         raise ModelError(f"{keras_path}: its conversion to ONNX gives other logits than Keras does")
     # The mean of the map and the bias are the logit: so it is for pooling and a linear head, and else not.

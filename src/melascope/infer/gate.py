@@ -19,10 +19,16 @@ MIN_SIDE = 100  # pixels; chosen, not measured: these sources have none below 22
 MIN_SHARPNESS = 4.0
 MIN_CONTRAST = 4.0
 BRIGHTNESS = (40.0, 240.0)
+_STRANGE = "This does not look like a dermoscopic image of a skin lesion, or like none that the model knows."
 
 
-def refusal(quality: Quality) -> str | None:
-    """Why an image should not be judged; None if nothing speaks against it."""
+def refusal(quality: Quality, recognised: bool = True) -> str | None:
+    """Why an image should not be judged; None if nothing speaks against it.
+
+    Args:
+        quality: of the image.
+        recognised: whether the model's recogniser takes it for a dermoscopic image of a lesion.
+    """
     if min(quality.width, quality.height) < MIN_SIDE:
         size = f"{quality.width} x {quality.height}"
         return f"The image is too small ({size} pixels; both sides need at least {MIN_SIDE})."
@@ -34,4 +40,4 @@ def refusal(quality: Quality) -> str | None:
         return "The image is nearly uniform: no lesion can be told from skin."
     if quality.sharpness < MIN_SHARPNESS:
         return "The image is out of focus, or shows hardly any detail."
-    return None
+    return None if recognised else _STRANGE

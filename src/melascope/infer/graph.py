@@ -16,7 +16,7 @@ from melascope import files
 from melascope.errors import ImageError, ModelError, one_line
 from melascope.learn.archive import MAX_BYTES
 
-INPUT, OUTPUTS = "image", ("logits", "cam")  # of a converted model
+INPUT, OUTPUTS = "image", ("logits", "cam", "views")  # of a converted model
 SOURCE = "keras_sha256"  # its note of the .keras file that it was made from
 CONTENT = "graph_sha256"  # its note of its own graph and weights, so that a damaged file is noticed
 
@@ -44,6 +44,7 @@ _OPERATIONS = frozenset(
         "Relu",
         "Reshape",
         "Sigmoid",
+        "Slice",
         "Softmax",
         "Sub",
         "Tanh",

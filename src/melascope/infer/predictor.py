@@ -20,6 +20,7 @@ from melascope.infer import convert, gate, graph, runtime
 from melascope.infer.answer import Answer, decide
 from melascope.labels import TARGETS
 from melascope.learn.card import Card
+from melascope.learn.recogniser import Recogniser, beside
 from melascope.progress import Progress, silent
 
 SHIPPED = Path(melascope.__file__).parent / "models" / "finetuned_model"
@@ -30,14 +31,15 @@ _AHEAD = 4  # images a core that are being worked on or wait to be asked for
 class Predictor:
     """A model ready to answer. Use `Predictor.load`."""
 
-    def __init__(self, card: Card, content: bytes) -> None:
+    def __init__(self, card: Card, content: bytes, recogniser: Recogniser | None = None) -> None:
         self.card = card
-        self._content = content
+        self._content, self._recogniser = content, recogniser
         self._wide = runtime.session(content)
         self._threshold = card.threshold["malignant"]
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Card, bytes]]:
-        return type(self), (self.card, self._content)  # to another process without its sessions
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        # To another process without its sessions.
+        return type(self), (self.card, self._content, self._recogniser)
 
     @cached_property
     def _narrow(self) -> Any:
@@ -62,7 +64,8 @@ class Predictor:
         card = Card.read(keras_path.with_suffix(".json")).at(sensitivity)
         if keras_path.is_file() and files.sha256(keras_path) != card.keras_sha256:
             raise ModelError(f"{keras_path}: not the model that its card {keras_path.stem}.json describes")
-        return cls(card, _content_for(keras_path, card, tell))
+        recogniser = Recogniser.read(beside(keras_path), card.gate["sha256"]) if card.gate else None
+        return cls(card, _content_for(keras_path, card, tell), recogniser)
 
     def predict(
         self, locators: Iterable[str], tell: Progress = silent, cores: int = _CORES
@@ -105,14 +108,15 @@ class Predictor:
             pixels = images.decode(files.read(locator), locator, at_least=self.card.input_size)
         except ImageError as error:
             return self._say(locator, "error", error.reason)
-        reason = gate.refusal(quality.measure(pixels))
+        measured = quality.measure(pixels)
         batch = images.fit(pixels, self.card.input_size)[None].astype(np.float32)
         try:
-            logits, heat = session.run(list(graph.OUTPUTS), {graph.INPUT: batch})
+            logits, heat, views = session.run(list(graph.OUTPUTS), {graph.INPUT: batch})
         except Exception as error:  # ONNX Runtime's own exception types are not public
             raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.card.identity}: gives no number for an image; its weights are broken")
+        reason = gate.refusal(measured, self._recogniser is None or bool(self._recogniser.knows(views)[0]))
         return self._say(locator, "refused" if reason else "ok", reason, logits[0], heat[0])
 
     def _say(
@@ -165,11 +169,11 @@ def find(model: str | Path) -> Path:
 
 
 def _content_for(keras_path: Path, card: Card, tell: Progress) -> bytes:
-    beside = keras_path.with_suffix(".onnx")
+    converted = keras_path.with_suffix(".onnx")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "melascope"
     cached = cache / f"{card.keras_sha256}.onnx"
     problem = None
-    for path in (beside, cached):
+    for path in (converted, cached):
         if path.is_file():
             try:
                 return runtime.read(path, card)
@@ -177,7 +181,7 @@ def _content_for(keras_path: Path, card: Card, tell: Progress) -> bytes:
                 problem = problem or error  # it is made anew, if what it was made from is there
     if problem is not None and not keras_path.is_file():
         raise problem
-    target = beside if os.access(keras_path.parent, os.W_OK) else cached
+    target = converted if os.access(keras_path.parent, os.W_OK) else cached
     what = f"converting {keras_path.name}, once"
     tell(what, 0, 1)
     convert.to_onnx(keras_path, target)

@@ -16,6 +16,7 @@ from melascope import files
 from melascope.errors import ModelError
 from melascope.labels import TARGETS
 from melascope.learn.calibration import CONFIDENCE, Calibration, Floats, OperatingPoint
+from melascope.learn.recogniser import beside
 
 FORMAT = 2
 INTENDED_USE = (
@@ -57,6 +58,9 @@ class Card:
     """The data set: hash, counts by split and source, licences."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Settings and course of the training."""
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    """Of the recogniser: `sha256` of its file, and how it did where it was fitted (see `melascope.learn.recognition`);
+    empty without one."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Figures on validation, with intervals and n."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -167,6 +171,8 @@ class Card:
 
 
 def copy_model(source: Path, target: Path, name: str) -> None:
-    """Copy a `.keras` file and its card, which comes last and gets another name."""
+    """Copy a `.keras` file, its gate if it has one, and its card, which comes last and gets another name."""
     files.copy(source, target)
+    if beside(source).is_file():
+        files.copy(beside(source), beside(target))
     replace(Card.read(source.with_suffix(".json")), name=name).write(target.with_suffix(".json"))

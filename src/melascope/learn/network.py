@@ -66,6 +66,28 @@ def part(network: Any, layer: str) -> Any:
     return keras.Model(network.input, network.get_layer(layer).output)
 
 
+def views(network: Any) -> Any:
+    """The same network, sharing its weights, that ends at what the recogniser judges by, shape (N, features).
+
+    Of the last activations at twice and at four times the side of the final ones, where textures are still
+    seen as such: their mean, and by how much the centre differs from it.
+    """
+    last = network.get_layer("pool").input.shape[1]
+    stages: dict[int, Any] = {}
+    for layer in backbone_layers(network):
+        shape = tuple(layer.output.shape)
+        if len(shape) == 4 and shape[1] == shape[2] and not isinstance(layer, keras.layers.ZeroPadding2D):
+            stages[shape[1]] = layer.output
+    sides = sorted(side for side in stages if side >= 1.5 * last)[:2] or [last]
+    seen = []
+    for side in sides:
+        rim = side * 3 // 10
+        mean = keras.layers.GlobalAveragePooling2D()(stages[side])
+        centre = keras.layers.GlobalAveragePooling2D()(keras.layers.Cropping2D(rim)(stages[side]))
+        seen += [mean, keras.layers.Subtract()([centre, mean])]
+    return keras.Model(network.input, keras.layers.Concatenate(name="views")(seen))
+
+
 def with_family(network: Any, families: int) -> Any:
     """The same network, sharing its weights, with the logits of the diagnosis family after those of the targets.
 

@@ -84,6 +84,13 @@ def draw(seed: int, diagnosis: str, style: Style | None = None) -> Drawing:
     return Drawing(photograph(_shine(tissue), style, shot), inside > 0.4)
 
 
+def bare(seed: int, style: Style | None = None) -> Pixels:
+    """Skin without a lesion, shape (height, width, 3)."""
+    style = style or Style()
+    rng, shot = np.random.default_rng([seed, 3]), np.random.default_rng([seed, 4])
+    return photograph(_shine(_skin(rng, shot, *axes(style))), style, shot)
+
+
 def _shine(tissue: _Tissue) -> Field:
     density = tissue.melanin[..., None] * _MELANIN + tissue.blood[..., None] * _BLOOD
     picture = _REFLECTED * np.exp(-density)

@@ -1,0 +1,87 @@
+"""Whether an image is a dermoscopic image of a lesion at all, judged by what the network sees in it.
+
+A network for lesions answers for a landscape too, and often with certainty. The recogniser is a small second network on
+features of the first, so it costs next to nothing. Read by inference, so it imports numpy alone;
+`melascope.learn.recognition` fits it.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melascope import files
+from melascope.errors import ModelError
+
+CLIP = 5.0  # standard deviations; what is further off than any lesion is simply far off
+SUFFIX = ".gate.npz"  # beside a model's .keras file
+_MOST_BYTES = 16 * 2**20
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """Two layers on standardised features."""
+
+    mean: Floats
+    """Of each feature, shape (features,)."""
+    scale: Floats
+    """Standard deviation of each feature, shape (features,)."""
+    hidden: Floats
+    """Shape (features + 1, units); the last row is the bias."""
+    output: Floats
+    """Shape (units + 1,)."""
+    threshold: float
+    """Score below which an image is refused."""
+
+    def score(self, features: Floats) -> Floats:
+        """Log odds that images are dermoscopic images of lesions.
+
+        Args:
+            features: shape (N, features).
+
+        Returns:
+            Shape (N,).
+        """
+        x = np.clip((features - self.mean) / self.scale, -CLIP, CLIP)
+        units = np.maximum(x @ self.hidden[:-1] + self.hidden[-1], 0)
+        return np.asarray(units @ self.output[:-1] + self.output[-1])
+
+    def knows(self, features: Floats) -> NDArray[np.bool_]:
+        """Whether images are fit to judge, shape (N,)."""
+        return np.asarray(self.score(features) >= self.threshold)
+
+    def write(self, path: Path) -> None:
+        """Write it as a plain NumPy archive; the same values give the same bytes."""
+        with files.replacing(path) as temporary:
+            np.savez(temporary, **{item.name: getattr(self, item.name) for item in fields(self)})
+
+    @classmethod
+    def read(cls, path: Path, sha256: str) -> Self:
+        """Read it.
+
+        Args:
+            path: of the file.
+            sha256: that the model's card says it has.
+
+        Raises:
+            ModelError: if it is missing, damaged or another one's.
+        """
+        try:
+            if path.stat().st_size > _MOST_BYTES or files.sha256(path) != sha256:
+                raise ModelError(f"{path}: not the gate that the model's card describes; get it again")
+            with np.load(path, allow_pickle=False) as arrays:
+                threshold = float(arrays["threshold"])
+                named = ("mean", "scale", "hidden", "output")
+                return cls(**{name: arrays[name].astype(np.float32) for name in named}, threshold=threshold)
+        except FileNotFoundError as error:
+            raise ModelError(f"{path}: missing; the model's card says that it has a gate") from error
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{path}: not a gate ({error})") from error
+
+
+def beside(model: Path) -> Path:
+    """Where the gate of a `.keras` file lies."""
+    return model.with_name(model.stem + SUFFIX)

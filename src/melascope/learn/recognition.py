@@ -1,0 +1,237 @@
+"""Fitting the recogniser: which images a model can judge, learned from those it was made for and from what is none.
+
+A gate fitted to the clinics at hand refuses another clinic's images for their camera alone. Two remedies: both sides
+are shown in other light, scale, sharpness and compression, so that none of these tells them apart; and where the data
+have several sources, the threshold is set by leaving each out in turn, to refuse at most `MOST_FALSE` of a source that
+the gate never saw.
+"""
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from sklearn.datasets import load_sample_images
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+
+from melascope import files, images, manifest
+from melascope.images import Pixels
+from melascope.learn import network
+from melascope.learn.augment import augment
+from melascope.learn.batches import PlainBatches
+from melascope.learn.card import Card
+from melascope.learn.pixels import decoded
+from melascope.learn.recogniser import CLIP, Recogniser, beside
+from melascope.progress import Progress, silent
+from melascope.synthetic.clutter import KINDS, clutter
+
+MOST_FALSE = 0.03  # of the dermoscopic images of a source that the gate never saw
+_KNOWN_FALSE = 0.005  # of the sources that it knows
+_DRAWN = 150  # pictures of each drawn kind
+_MOST = 400  # images of any other kind
+_LESIONS = 1500  # images a source, at most
+_ENOUGH = 50  # images of a source, for it to be left out in turn
+_UNITS = 48
+_PENALTY = 1.0
+_ROUNDS = 15  # over all images, of the second network's training
+_SPOILT = {"seen": 1, "no lesion": 2}  # changed copies of each image
+PHOTOGRAPHS = "photographs"
+
+
+def fit(
+    model: Path,
+    data: Path,
+    others: Mapping[str, Sequence[str]] | None = None,
+    seed: int = 0,
+    tell: Progress = silent,
+) -> Card:
+    """Fit a gate for a model, write it beside the model, and tell of it in the model's card.
+
+    It learns from the training split, and from the images that the data set left out for not being dermoscopic,
+    all but a third of them, on which it is tested; so it is on a third of `others`.
+
+    Args:
+        model: a `.keras` file with its card.
+        data: a folder made by `prepare`.
+        others: locators of further images that must be refused, by a word for their kind.
+        seed: of everything random.
+        tell: hears how far it is.
+
+    Returns:
+        The new card, whose `gate` has `sha256`, `false_refusals` (share of the dermoscopic images of the validation
+        split, by source), `false_refusals_unseen` (the same by a gate that never saw the source; empty with one
+        source) and `refused` (share of the tested images, by kind).
+
+    Raises:
+        DataError: if an image can no longer be read.
+        ModelError: if the model cannot be loaded.
+    """
+    card = Card.read(model.with_suffix(".json"))
+    rng = np.random.default_rng(seed)
+    look = _Look(network.load(model), card.input_size, tell)
+    table = manifest.read(data)
+    used = manifest.usable(table).reset_index(drop=True)
+    pixels = decoded(used, card.input_size, data, tell)
+    source = used["source"].astype(str).str.partition("/")[0].to_numpy()
+    seen, held = {}, {}
+    for name in np.unique(source):
+        inside = source == name
+        rows = rng.permutation(np.flatnonzero(inside & (used["split"] == "train").to_numpy()))[:_LESIONS]
+        seen[name] = look.at(pixels[rows], rng, _SPOILT["seen"])
+        rows = np.flatnonzero(inside & (used["split"] == "validation").to_numpy())
+        held[name] = look.at(pixels[rows])
+    learned, tested = {}, {}
+    for kind, shown in _strangers(table, others or {}, card.input_size, rng).items():
+        third = len(shown) // 3
+        tested[kind] = look.at(shown[:third])
+        learned[kind] = look.at(shown[third:], rng, _SPOILT["no lesion"])
+    recogniser, unseen = _fitted(seen, held, learned, seed)
+    recogniser.write(beside(model))
+    card = replace(
+        card,
+        gate={
+            "sha256": files.sha256(beside(model)),
+            "false_refusals": {k: _refused(recogniser, v) for k, v in held.items() if len(v)},
+            "false_refusals_unseen": unseen,
+            "refused": {k: _refused(recogniser, v) for k, v in tested.items() if len(v)},
+        },
+    )
+    card.write(model.with_suffix(".json"))
+    return card
+
+
+class _Look:
+    """What a network sees of images."""
+
+    def __init__(self, net: Any, size: int, tell: Progress) -> None:
+        self._net, self._size, self._tell, self._done = network.views(net), size, tell, 0
+
+    def at(
+        self, pixels: NDArray[np.uint8], rng: np.random.Generator | None = None, changed: int = 0
+    ) -> NDArray[np.float32]:
+        """Features of images, and of so many changed copies of each, shape (images, features)."""
+        rows = np.arange(len(pixels))
+        shown = [pixels[i : i + 256] for i in range(0, len(rows), 256)]
+        if rng is not None:
+            shown += [np.stack([_spoil(p, rng) for p in part]) for part in shown for _ in range(changed)]
+        found = []
+        for part in shown:
+            batches = PlainBatches(part, np.arange(len(part)), 64)
+            found += [np.asarray(self._net.predict_on_batch(batches[i][0])) for i in range(len(batches))]
+            self._done += len(part)
+            self._tell("learning what to refuse", self._done, self._done)
+        width = self._net.output.shape[1]
+        return np.concatenate(found) if found else np.empty((0, width), np.float32)
+
+
+def _strangers(
+    table: pd.DataFrame, others: Mapping[str, Sequence[str]], size: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.uint8]]:
+    """Images that must be refused, by kind."""
+    shown = {
+        kind: np.stack([images.fit(clutter(kind, int(rng.integers(2**31))), size) for _ in range(_DRAWN)])
+        for kind in KINDS
+    }
+    shown[PHOTOGRAPHS] = np.stack([_crop(rng, size) for _ in range(_DRAWN)])
+    left_out = table[table["excluded"].str.startswith("not dermoscopic")]
+    of_data = {str(kind): part["path"].tolist() for kind, part in left_out.groupby("modality")}
+    for kind, locators in {**of_data, **others}.items():
+        order = rng.permutation(len(locators))[:_MOST]
+        shown[kind] = np.stack([images.load(locators[i], size) for i in order])
+    return shown
+
+
+def _crop(rng: np.random.Generator, size: int) -> Pixels:
+    """A part of one of two photographs that come with scikit-learn: a temple, a flower."""
+    picture = load_sample_images().images[int(rng.integers(2))]
+    side = int(rng.integers(60, min(picture.shape[:2])))
+    top, left = (int(rng.integers(0, length - side)) for length in picture.shape[:2])
+    return images.fit(picture[top : top + side, left : left + side], size)
+
+
+def _spoil(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Another light, scale, sharpness and compression, sometimes with dark corners and grain."""
+    image = Image.fromarray(augment(pixels, rng, 1.5))
+    size = image.width
+    if rng.random() < 0.4:
+        fewer = int(rng.uniform(0.5, 1) * size)
+        image = image.resize((fewer, fewer), Image.Resampling.BILINEAR).resize((size, size))
+    if rng.random() < 0.3:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1)))
+    if rng.random() < 0.4:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=int(rng.integers(40, 95)))
+        image = Image.open(buffer)
+    values = np.asarray(image, dtype=np.float64)
+    if rng.random() < 0.15:
+        y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+        values = values * np.clip((rng.uniform(1, 1.35) - np.hypot(x, y)) / 0.08, 0, 1)[..., None]
+    if rng.random() < 0.3:
+        values = values + rng.normal(0, rng.uniform(0, 8), values.shape)
+    return values.clip(0, 255).astype(np.uint8)
+
+
+def _fitted(
+    seen: Mapping[str, NDArray[np.float32]],
+    held: Mapping[str, NDArray[np.float32]],
+    learned: Mapping[str, NDArray[np.float32]],
+    seed: int,
+) -> tuple[Recogniser, dict[str, float]]:
+    """The gate, and the share that it refuses of each source when that is left out."""
+    judged = {name: held[name] if len(held[name]) else seen[name] for name in seen}
+    turns = [name for name in seen if len(seen) > 1 and min(len(seen[name]), len(judged[name])) >= _ENOUGH]
+    partial = {name: _network({k: v for k, v in seen.items() if k != name}, learned, seed) for name in turns}
+    limits, unknown = {}, {}
+    for name, gate in partial.items():
+        known = np.concatenate([gate.score(v) for k, v in judged.items() if k != name])
+        limits[name], unknown[name] = float(np.quantile(known, _KNOWN_FALSE)), gate.score(judged[name])
+    # By how much scores of a source fall when the gate has not seen it: the threshold leaves room for that.
+    falls = [float(np.quantile(unknown[name], MOST_FALSE)) - limits[name] for name in turns]
+    room = min([0.0, *falls])
+    whole = _network(seen, learned, seed)
+    scores = np.concatenate([whole.score(features) for features in judged.values()])
+    threshold = float(np.quantile(scores, _KNOWN_FALSE)) + room
+    unseen = {name: float((unknown[name] < limits[name] + room).mean()) for name in turns}
+    return replace(whole, threshold=threshold), unseen
+
+
+def _network(
+    seen: Mapping[str, NDArray[np.float32]], learned: Mapping[str, NDArray[np.float32]], seed: int
+) -> Recogniser:
+    """Fit the second network; sources weigh the same, and so do both sides.
+
+    Of what is to be refused, images weigh as much as drawings, which are easy to tell; kinds weigh the same in either.
+    """
+    parts = [*seen.values(), *learned.values()]
+    features = np.concatenate(parts)
+    shares = [*(1 / len(seen) / len(part) for part in seen.values())]
+    drawings = sum(kind in KINDS for kind in learned)
+    shares += [
+        1 / 2 / (drawings if kind in KINDS else len(learned) - drawings) / len(part)
+        for kind, part in learned.items()
+    ]
+    weights = np.repeat(shares, [len(part) for part in parts])
+    truth = np.repeat([1] * len(seen) + [0] * len(learned), [len(part) for part in parts])
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(len(features), len(features), p=weights / weights.sum())
+    fitted = MLPClassifier(
+        (_UNITS,), alpha=_PENALTY, learning_rate_init=5e-4, max_iter=_ROUNDS, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped early on purpose
+        fitted.fit(np.clip((features[drawn] - mean) / scale, -CLIP, CLIP), truth[drawn])
+    layers = [np.vstack([*pair]) for pair in zip(fitted.coefs_, fitted.intercepts_, strict=True)]
+    hidden, output = (layer.astype(np.float32) for layer in layers)
+    return Recogniser(mean, scale, hidden, output[:, 0], 0.0)
+
+
+def _refused(recogniser: Recogniser, features: NDArray[np.float32]) -> float:
+    return float(1 - recogniser.knows(features).mean())

@@ -1,0 +1,172 @@
+"""The gate: fitted on drawn lesions, it knows others, refuses what is none, and says so."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import tiny
+from melascope import manifest
+from melascope.cli.main import app
+from melascope.errors import ModelError
+from melascope.infer.predictor import Predictor
+from melascope.learn import recognition
+from melascope.learn.card import Card, copy_model
+from melascope.learn.recogniser import Recogniser, beside
+from melascope.synthetic import MELANOMA, NEVUS, Style, draw
+from melascope.synthetic.clutter import KINDS, clutter
+
+
+def _data(folder: Path, images: int = 144) -> Path:
+    """Drawn lesions of two clinics, every ninth image a close-up that was left out."""
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for i in range(images):
+        tint = (1.0, 1.0, 1.0) if i % 2 else (1.0, 0.93, 0.9)
+        malignant = i % 3 == 0
+        path = folder / "images" / f"{i}.png"
+        if close := i % 9 == 8:
+            Image.fromarray(clutter("bare skin", i, 120)).save(path)
+        else:
+            drawing = draw(i, MELANOMA if malignant else NEVUS, Style(120, 100, tint=tint, zoom=1.2))
+            Image.fromarray(drawing.pixels).save(path)
+        rows.append(
+            {
+                "image_id": f"i{i}",
+                "path": str(path),
+                "source": f"clinic {i % 2}",
+                "modality": "clinical: close-up" if close else "dermoscopic",
+                "pixel_hash": f"{i:064x}",
+                "malignant": malignant,
+                "melanoma": malignant,
+                "group": f"g{i}",
+                "split": None if close else ("train", "train", "validation", "test")[i // 2 % 4],
+                "excluded": "not dermoscopic: clinical: close-up" if close else "",
+            }
+        )
+    table = pd.DataFrame(rows).reindex(columns=list(manifest.COLUMNS))
+    manifest.write(table.astype({"malignant": "boolean", "melanoma": "boolean"}), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory) -> tuple[Path, Path, Card]:
+    """A tiny model with a gate, and the data that it was fitted on."""
+    folder = tmp_path_factory.mktemp("gated")
+    data = _data(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recognition, "_DRAWN", 40)
+        tiny.build().save(folder / "tiny.keras")
+        tiny.write_card(folder / "tiny.keras")
+        card = recognition.fit(folder / "tiny.keras", data)
+    return folder / "tiny.keras", data, card
+
+
+def test_every_kind_is_drawn_from_its_seed_alone():
+    for kind in KINDS:
+        pictures = [clutter(kind, seed, 96) for seed in (1, 2)]
+        assert (clutter(kind, 1, 96) == pictures[0]).all()
+        assert (pictures[0] != pictures[1]).any()
+        assert pictures[0].shape == (96, 96, 3)
+    assert len({clutter(kind, 3, 64).tobytes() for kind in KINDS}) == len(KINDS)
+
+
+def test_it_knows_lesions_and_refuses_what_is_none(gated, tmp_path):
+    model, data, card = gated
+    table = manifest.read(data)
+    unseen = manifest.usable(table, "test")["path"].tolist()
+    predictor = Predictor.load(model)
+    known = [answer.status for answer in predictor.predict(unseen)]
+    assert np.mean([status == "ok" for status in known]) >= 0.9
+    strange = []
+    for kind in ("documents", "screens"):
+        for i in range(12):
+            Image.fromarray(clutter(kind, 10_000 + i, 150)).save(tmp_path / f"{kind}{i}.png")
+            strange.append(str(tmp_path / f"{kind}{i}.png"))
+    answers = list(predictor.predict(strange))
+    assert np.mean([answer.status == "refused" for answer in answers]) >= 0.75
+    refused = next(answer for answer in answers if answer.status == "refused")
+    assert refused.label is None
+    assert refused.malignant is not None  # what it would have said is still there
+    assert "dermoscopic image of a skin lesion" in "".join(answer.reason or "" for answer in answers)
+    assert set(card.gate["refused"]) == {*KINDS, "photographs", "clinical: close-up"}
+    assert set(card.gate["false_refusals"]) == {"clinic 0", "clinic 1"}
+
+
+def test_what_the_card_says_of_the_gate_is_what_the_gate_does(gated):
+    model, data, card = gated
+    validation = manifest.usable(manifest.read(data), "validation")
+    predictor = Predictor.load(model)
+    reasons = [answer.reason or "" for answer in predictor.predict(validation["path"].tolist())]
+    strange = pd.Series(["does not look like" in reason for reason in reasons], index=validation["source"])
+    for source, share in card.gate["false_refusals"].items():
+        assert strange[source].mean() == pytest.approx(share, abs=1 / len(strange[source]) + 1e-9)
+    assert max(card.gate["false_refusals_unseen"].values(), default=0) <= recognition.MOST_FALSE
+
+
+def test_a_gate_that_is_missing_or_anothers_is_no_answer(gated, tmp_path):
+    model, _, card = gated
+    copy_model(model, tmp_path / "copy.keras", "copy")
+    Predictor.load(tmp_path / "copy")
+    assert Card.read(tmp_path / "copy.json").gate == card.gate
+    gate = beside(tmp_path / "copy.keras")
+    whole = gate.read_bytes()
+    for content in (whole[:-1], b"", whole + b"x"):
+        gate.write_bytes(content)
+        with pytest.raises(ModelError, match="not the gate that the model's card describes"):
+            Predictor.load(tmp_path / "copy")
+    gate.unlink()
+    with pytest.raises(ModelError, match="says that it has a gate"):
+        Predictor.load(tmp_path / "copy")
+
+
+def test_scores_are_those_of_two_layers_by_hand():
+    gate = Recogniser(
+        mean=np.float32([1, 0]),
+        scale=np.float32([2, 1]),
+        hidden=np.float32([[1, -1], [0.5, 0], [0.25, 0]]),
+        output=np.float32([2, 3, -1]),
+        threshold=0.5,
+    )
+    # (5 - 1) / 2 = 2 and 9, which is cut to 5: units 2 + 2.5 + 0.25 = 4.75 and -2, which is cut to 0.
+    assert gate.score(np.float32([[5, 9]])) == pytest.approx([2 * 4.75 - 1])
+    assert gate.knows(np.float32([[5, 9], [1, -5]])).tolist() == [True, False]
+
+
+def test_calibrate_fits_a_model_to_other_data(gated, tmp_path):
+    model, data, _ = gated
+    (tmp_path / "strange").mkdir()
+    for i in range(9):
+        Image.fromarray(clutter("shapes", i, 90)).save(tmp_path / "strange" / f"{i}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recognition, "_DRAWN", 12)
+        result = CliRunner().invoke(
+            app,
+            ["calibrate", str(model), str(data), "--out", str(tmp_path / "ours"),
+             "--refuse", str(tmp_path / "strange")],
+        )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    card = Card.read(tmp_path / "ours" / "model.json")
+    assert card.identity.startswith("ours@")
+    assert "strange" in card.gate["refused"]
+    assert card.calibrated_on["malignant"]["split"].startswith("validation split of data")
+    assert [point.sensitivity for point in card.operating_points["malignant"]] == [0.82, 0.89, 0.95, 0.98]
+    validation = manifest.usable(manifest.read(data), "validation")
+    truth = validation["malignant"].to_numpy(bool)
+    image = validation["path"].tolist()
+    for sensitivity in ("0.82", "0.98"):
+        told = CliRunner().invoke(
+            app,
+            ["predict", *image, "--model", str(tmp_path / "ours"), "--format", "jsonl",
+             "--sensitivity", sensitivity],
+        )  # fmt: skip
+        rows = [json.loads(line) for line in told.stdout.splitlines()]
+        caught = np.array([row["malignant"] >= row["threshold"] for row in rows])[truth].mean()
+        assert caught >= float(sensitivity)
+    wrong = CliRunner().invoke(app, ["predict", image[0], "--model", str(model), "--sensitivity", "0.5"])
+    assert isinstance(wrong.exception, ModelError)
+    assert "it has 0.95, 0.98" in str(wrong.exception)
