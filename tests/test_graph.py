@@ -18,7 +18,11 @@ def test_an_honest_model_is_described_as_its_own_library_does(tiny_model):
     assert found.operations == Counter(node.op_type for node in expected.graph.node)
     assert found.parameters == sum(numpy_helper.to_array(item).size for item in expected.graph.initializer)
     assert found.inputs == {"image": "float32 (batch, 48, 48, 3)"}
-    assert found.outputs == {"logits": "float32 (batch, 2)", "cam": "float32 (batch, 2, 5, 5)"}
+    assert found.outputs == {
+        "logits": "float32 (batch, 2)",
+        "cam": "float32 (batch, 2, 5, 5)",
+        "views": "float32 (batch, 22)",
+    }
     assert found.notes == {item.key: item.value for item in expected.metadata_props}
     assert found.notes["graph_sha256"] == found.sha256
     expected.graph.initializer[0].raw_data = bytes(len(expected.graph.initializer[0].raw_data))
