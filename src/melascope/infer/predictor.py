@@ -108,6 +108,18 @@ class Predictor:
             pixels = images.decode(files.read(locator), locator, at_least=self.card.input_size)
         except ImageError as error:
             return self._say(locator, "error", error.reason)
+        return self._answer(session, pixels, locator)
+
+    def answer(self, pixels: images.Pixels, name: str = "") -> Answer:
+        """Answer for an image that is decoded already, on one core; any thread may ask.
+
+        Args:
+            pixels: shape (height, width, 3).
+            name: to be told as the answer's path.
+        """
+        return self._answer(self._narrow, pixels, name)
+
+    def _answer(self, session: Any, pixels: images.Pixels, locator: str) -> Answer:
         measured = quality.measure(pixels)
         batch = images.fit(pixels, self.card.input_size)[None].astype(np.float32)
         try:

@@ -7,6 +7,7 @@ out: networks that lean on that skin transfer worse.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from melascope.images import Pixels
@@ -34,11 +35,22 @@ def _move(pixels: Pixels, rng: np.random.Generator, strength: float) -> Image.Im
     flip = rng.choice([-1.0, 1.0])
     shift = strength * rng.uniform(-0.08, 0.08, 2) * size
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    back = rotation @ np.diag([flip * stretch, 1 / stretch]) / zoom  # from result to original
+    return warp(pixels, rotation @ np.diag([flip * stretch, 1 / stretch]) / zoom, shift)
+
+
+def warp(pixels: Pixels, back: NDArray[np.float64], shift: NDArray[np.float64]) -> Image.Image:
+    """Turn, scale and shift a square image about its middle; what lies beyond its edges is mirrored in.
+
+    Args:
+        pixels: shape (S, S, 3).
+        back: from the result to the image, shape (2, 2); it may reach one side beyond the image.
+        shift: of the part that is seen, in pixels, shape (2,).
+    """
+    size = pixels.shape[0]
     middle = size / 2
     offset = size + middle + shift - back @ np.array([middle, middle])
     there = np.arange(size)
-    # At strength 2 a corner reaches for 0.97 of a side.
+    # In augmentation at strength 2, a corner reaches for 0.97 of a side.
     mirrored = np.concatenate([there[::-1], there, there[::-1]])
     return Image.fromarray(pixels[mirrored][:, mirrored]).transform(
         (size, size),

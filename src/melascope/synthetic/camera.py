@@ -93,26 +93,42 @@ def photograph(picture: Field, style: Style, rng: np.random.Generator) -> Pixels
     lit = picture * light[..., None] * np.array(style.tint, np.float32)
     image = Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
     if style.ink:
-        image = _ink(image, rng)
+        image = ink(image, rng)
     if style.hair:
-        image = _hair(image, style.hair, rng)
+        image = hair(image, style.hair, rng)
     if style.ruler:
-        image = _ruler(image, rng)
+        image = ruler(image, rng)
     if style.bubbles:
-        image = _bubbles(image, style.bubbles, rng)
+        image = bubbles(image, style.bubbles, rng)
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.7)))
     values = np.asarray(image, np.float32)
     if style.dark_corners:
-        far = np.hypot(x * style.width - rng.normal(0, 4), y * style.height - rng.normal(0, 4)) / style.width
-        edge = rng.uniform(1.0, 1.1)
-        values = (
-            values * (1 / (1 + np.exp(np.clip((far - edge) / rng.uniform(0.008, 0.03), -30, 30))))[..., None]
-        )
-        values += 6
+        values = dark_corners(values, (1.0, 1.1), rng, jitter=4)
     grain = rng.normal(0, 2.2, (style.height, style.width, 1)) + rng.normal(
         0, 1.2, (style.height, style.width, 3)
     )
     return np.clip(values + grain, 0, 255).astype(np.uint8)
+
+
+def dark_corners(
+    values: Field, edge: tuple[float, float], rng: np.random.Generator, jitter: float = 0
+) -> Field:
+    """The round rim of a lens.
+
+    Args:
+        values: shape (height, width, 3), 0 to 255.
+        edge: least and greatest distance of the rim from the middle, in halves of the width.
+        rng: of its place and softness.
+        jitter: standard deviation of its place, in half pixels.
+
+    Returns:
+        Shape (height, width, 3).
+    """
+    height, width = values.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    far = np.hypot(x * width - rng.normal(0, jitter), y * height - rng.normal(0, jitter)) / width
+    cover = 1 / (1 + np.exp(np.clip((far - rng.uniform(*edge)) / rng.uniform(0.008, 0.03), -30, 30)))
+    return np.asarray(values * cover[..., None] + 6)
 
 
 def _layer(image: Image.Image) -> tuple[Image.Image, ImageDraw.ImageDraw, float]:
@@ -125,7 +141,7 @@ def _lay(image: Image.Image, layer: Image.Image, colour: tuple[int, int, int], o
     return Image.composite(Image.new("RGB", image.size, colour), image, cover)
 
 
-def _hair(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
+def hair(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
     """Long, slightly curved, lying roughly one way."""
     layer, pen, unit = _layer(image)
     growth = rng.uniform(0, 2 * np.pi)
@@ -144,7 +160,7 @@ def _hair(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Im
     return _lay(image, layer, (dark, int(dark * 0.62), int(dark * 0.5)), 0.9)
 
 
-def _ruler(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def ruler(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Scale marks of the dermatoscope's glass along the lower edge."""
     layer, pen, unit = _layer(image)
     y, left = layer.height - rng.uniform(2, 6) * unit, rng.uniform(2, 20) * unit
@@ -156,7 +172,7 @@ def _ruler(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return _lay(image, layer, (28, 26, 30), 0.85)
 
 
-def _bubbles(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
+def bubbles(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
     """Air in the gel: a bright rim, a glint towards the lamp, a shadow on the other side."""
     rim, rim_pen, unit = _layer(image)
     glint, glint_pen, _ = _layer(image)
@@ -174,7 +190,7 @@ def _bubbles(image: Image.Image, number: int, rng: np.random.Generator) -> Image
     return _lay(_lay(image, rim, (255, 250, 245), 0.8), glint, (255, 255, 255), 0.9)
 
 
-def _ink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def ink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Strokes of a surgical pen across the upper left corner, uneven as on skin."""
     layer, pen, unit = _layer(image)
     for reach in (3, 10, 17, 25):
