@@ -21,6 +21,7 @@ from melascope.cli import (
     model,
     predict,
     prepare,
+    stress,
     train,
     tune,
 )
@@ -34,7 +35,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (prepare, train, tune, hold_out, calibrate, evaluate, investigate, explain, predict, demo):
+for verb in (
+    prepare,
+    train,
+    tune,
+    hold_out,
+    calibrate,
+    evaluate,
+    stress,
+    investigate,
+    explain,
+    predict,
+    demo,
+):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(model.app, name="model")
 

@@ -1,9 +1,11 @@
 """Pages: one self-contained HTML file each, from a template in `templates/` that extends `base.html`."""
 
 import base64
+import io
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
 from melascope import __version__
 from melascope.learn.card import INTENDED_USE
@@ -31,6 +33,13 @@ def render(template: str, **values: object) -> str:
             `markupsafe.Markup`.
     """
     return _environment().get_template(template).render(values)
+
+
+def picture(image: Image.Image) -> str:
+    """An image as an address that a page can hold in itself, as JPEG."""
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=85)
+    return data_uri(data.getvalue(), "image/jpeg")
 
 
 def data_uri(data: bytes, media_type: str) -> str:

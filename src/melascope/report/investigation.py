@@ -1,13 +1,11 @@
 """`investigation.html`: weak decisions, misses and false alarms, as pictures with their heat maps."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from melascope import bootstrap, files, images
 from melascope.errors import ImageError
@@ -16,7 +14,7 @@ from melascope.explain.weak import COLUMNS, Findings
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
 from melascope.progress import Progress, silent
-from melascope.report.html import data_uri, render
+from melascope.report.html import picture, render
 
 PAGE, TABLE = "investigation.html", "weak_decisions.csv"
 _MOST = 24  # images in a gallery
@@ -108,8 +106,8 @@ def _figures(rows: pd.DataFrame, predictor: Predictor, what: str, tell: Progress
         square, overlay = pair(pixels, answer.heat[TARGETS.index("malignant")], _SIDE)
         figures.append(
             {
-                "square": _jpeg(square),
-                "overlay": _jpeg(overlay),
+                "square": picture(square),
+                "overlay": picture(overlay),
                 "image_id": row["image_id"],
                 "p": row["p_malignant"],
                 "truth": "truth not known" if pd.isna(row["malignant"]) else _WORDS[bool(row["malignant"])],
@@ -119,12 +117,6 @@ def _figures(rows: pd.DataFrame, predictor: Predictor, what: str, tell: Progress
             }
         )
     return figures
-
-
-def _jpeg(picture: Image.Image) -> str:
-    data = io.BytesIO()
-    picture.save(data, "JPEG", quality=85)
-    return data_uri(data.getvalue(), "image/jpeg")
 
 
 def _errors(judged: pd.DataFrame) -> dict[str, Any]:

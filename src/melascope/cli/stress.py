@@ -1,0 +1,41 @@
+"""`melascope stress`: what hair, ink, light, blur and framing do to the answers."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melascope.cli.evaluate import Split
+from melascope.cli.progress import progress
+
+
+def stress(
+    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or the stem of one.")],
+    data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
+    out: Annotated[Path, typer.Option(help="Report folder.")],
+    split: Annotated[Split, typer.Option(help="`all` suits a data set the model never met.")] = Split.test,
+    images: Annotated[int, typer.Option(min=20, help="At most so many, of either class alike.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Of choice, changes and resamples.")] = 0,
+) -> None:
+    """Change images as a clinic might, from mildly to strongly, and tell how the answers change.
+
+    Hair, ruler, ink, gel bubbles, dark corners, light, exposure, blur, noise, compression, scale, shift, rotation: a
+    lesion stays what it is. Writes stress.json and stress.html, with a plot and the worst examples.
+    """
+    from melascope.evaluate import stress as stressing
+    from melascope.report import stress as page
+    from melascope.report.figures import interval
+
+    words = ["melascope", "stress", str(model), str(data), "--out", str(out), "--split", split.value]
+    words += ["--images", str(images), "--seed", str(seed)]
+    with progress() as tell:
+        found, examples = stressing.stress(
+            model, data, out, split.value, images, seed, shlex.join(words), tell
+        )
+        written = page.write(found, examples, out)
+    typer.echo(f"{'change':16}{'level':32}{'labels that change':26}change of ROC-AUC")
+    for row in found["changes"]:
+        flipped, change = interval(row["flipped"], 3), interval(row["roc_auc_change"], 3)
+        typer.echo(f"{row['change']:16}{row['told']:32}{flipped:26}{change}")
+    typer.echo(written)
