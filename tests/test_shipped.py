@@ -1,5 +1,7 @@
 """The models that are shipped: they answer at once, from a plain install, and are what their cards say."""
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -7,10 +9,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from melascope.files import sha256
 from melascope.infer.describe import describe
 from melascope.infer.predictor import SHIPPED, Predictor
+from melascope.synthetic import NEVUS, draw
+from melascope.synthetic.clutter import clutter
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 NAMES = ("base_model", "finetuned_model")
@@ -27,13 +32,14 @@ def test_files_belong_together_and_are_small(name):
     assert "non-commercial" in found["card"]["license"]
 
 
-def test_prediction_needs_no_model_to_be_named_and_converts_nothing(pictures):
+def test_prediction_needs_no_model_to_be_named_and_converts_nothing(tmp_path):
+    Image.fromarray(draw(1, NEVUS).pixels).save(tmp_path / "nevus.png")
     code = (
         "import sys\nfrom melascope.cli.main import main\n"
         "for name in ('keras', 'torch', 'onnx', 'h5py', 'pandas'):\n    sys.modules[name] = None\n"
         "main()\n"
     )
-    words = [sys.executable, "-c", code, "predict", str(pictures / "00.png"), "--format", "jsonl"]
+    words = [sys.executable, "-c", code, "predict", str(tmp_path / "nevus.png"), "--format", "jsonl"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)
     assert answer["status"] == "ok"
@@ -57,3 +63,30 @@ def test_the_shipped_model_tells_real_melanomas_from_nevi(shared_data):
         answers = predictor.predict([f"{archive}::{members[name]}" for name in ids])
         means.append(sum(answer.melanoma for answer in answers) / len(ids))
     assert means[0] > 5 * means[1]
+
+
+def test_the_shipped_gate_knows_drawn_lesions_and_refuses_what_is_none():
+    predictor = Predictor.load(SHIPPED)
+    lesions = [predictor.answer(draw(i, NEVUS).pixels).status for i in range(30)]
+    assert lesions.count("ok") >= 27
+    for kind in ("documents", "screens"):
+        answers = [predictor.answer(clutter(kind, 50_000 + i)) for i in range(20)]
+        assert [answer.status for answer in answers].count("refused") >= 19
+        assert all(answer.label is None for answer in answers if answer.status == "refused")
+
+
+def test_the_shipped_gate_takes_real_dermoscopy_and_refuses_close_ups(shared_data):
+    """Close-ups of the archive that the gate partly learned from: no measure of skill, but it must be there."""
+    archive = shared_data / "ISIC-images.zip"
+    with zipfile.ZipFile(archive) as source:
+        name = next(item for item in source.namelist() if item.endswith("metadata.csv"))
+        rows = list(csv.DictReader(io.TextIOWrapper(source.open(name), encoding="utf-8")))
+        members = {Path(item).stem: item for item in source.namelist()}
+    predictor = Predictor.load(SHIPPED)
+    refused = {}
+    for kind in ("dermoscopic", "clinical: close-up"):
+        ids = [row["isic_id"] for row in rows if row["image_type"] == kind][:150]
+        answers = predictor.predict([f"{archive}::{members[item]}" for item in ids])
+        refused[kind] = sum(answer.status == "refused" for answer in answers) / len(ids)
+    assert refused["dermoscopic"] <= 0.03
+    assert refused["clinical: close-up"] >= 0.5

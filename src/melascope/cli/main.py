@@ -12,6 +12,7 @@ import typer
 
 from melascope import __version__
 from melascope.cli import (
+    attribution,
     calibrate,
     demo,
     evaluate,
@@ -43,6 +44,7 @@ for verb in (
     calibrate,
     evaluate,
     stress,
+    attribution,
     investigate,
     explain,
     predict,

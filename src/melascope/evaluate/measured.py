@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from melascope import bootstrap
-from melascope.evaluate.metrics import Floats, Sample
+from melascope.evaluate.metrics import Floats, Sample, ratio
 
 NOT_RECORDED = "not recorded"
 WORDS = {"malignant": ("benign", "malignant"), "melanoma": ("not melanoma", "melanoma")}  # false, true
@@ -59,3 +59,17 @@ class Measured:
         if positive in {0, len(self.sample.truth)}:
             return f"no image is {self._words[0 if positive else 1]}"
         return "one of the two answers was never given"
+
+
+def mean(values: Floats, group: "pd.Series[Any]", seed: int) -> dict[str, Any]:
+    """Mean with its interval over groups."""
+    if not len(values):
+        return {"value": None, "low": None, "high": None, "n": 0, "reason": "no such image"}
+
+    def statistics(weights: Floats) -> dict[str, Floats]:
+        return {"mean": ratio(weights @ values, weights.sum(axis=1))}
+
+    drawn = bootstrap.draws(statistics, pd.factorize(group)[0], seed=seed)["mean"]
+    interval = bootstrap.interval(drawn)
+    told = {"value": float(values.mean()), "low": interval.low, "high": interval.high, "n": len(values)}
+    return {**told, "reason": interval.reason} if interval.reason else told

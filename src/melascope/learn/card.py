@@ -131,6 +131,7 @@ class Card:
             "format": FORMAT,
             **asdict(self),
             "outputs": {name: MEANING[name] for name in TARGETS if name in self.calibration},
+            "threshold": self.threshold,
             "confidence": CONFIDENCE,
             "crop": "central square",
             "intended_use": INTENDED_USE,

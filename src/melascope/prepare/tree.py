@@ -41,8 +41,13 @@ class Tree:
     """Absolute path, without links."""
     images: tuple[Member, ...]
     tables: tuple[Member, ...]
-    ignored: int
-    """Masks and superpixels passed over."""
+    passed_over: tuple[Member, ...]
+    """Masks and superpixels."""
+
+    @property
+    def ignored(self) -> int:
+        """How many were passed over."""
+        return len(self.passed_over)
 
     @property
     def name(self) -> str:
@@ -70,7 +75,7 @@ def open_trees(source: str | Path) -> list[Tree]:
     if path.suffix.lower() == ".zip":
         return [_tree(path, list(_members(str(path))))]
     if path.suffix.lower() in TABLE_EXTENSIONS:
-        return [Tree(str(path), (), (_file(path, path.name, path.stat()),), 0)]
+        return [Tree(str(path), (), (_file(path, path.name, path.stat()),), ())]
     raise DataError(f"{source}: not a folder, a .zip or a .csv; give the folder that holds the images")
 
 
@@ -79,7 +84,8 @@ def _tree(path: Path, found: list[Member]) -> Tree:
     images = [member for member in found if _suffix(member.name) in EXTENSIONS]
     photographs = tuple(m for m in images if not m.stem.lower().endswith(_NOT_PHOTOGRAPHS))
     tables = tuple(member for member in found if _suffix(member.name) in TABLE_EXTENSIONS)
-    return Tree(str(path), photographs, tables, len(images) - len(photographs))
+    passed_over = tuple(m for m in images if m.stem.lower().endswith(_NOT_PHOTOGRAPHS))
+    return Tree(str(path), photographs, tables, passed_over)
 
 
 def _suffix(name: str) -> str:

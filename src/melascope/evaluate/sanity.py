@@ -1,0 +1,121 @@
+"""Whether a heat map shows what a network goes by: deletion and insertion, and the shuffling of weights.
+
+Deletion and insertion (Petsiuk et al. 2018): a map that finds what matters makes the probability fall faster when the
+hottest places go first, and rise faster when they come first, than any other order does. Shuffling (Adebayo et al.
+2018): a map that stays alike when the weights are shuffled shows the image, not what was learned.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
+
+from melascope import images
+from melascope.evaluate.measured import mean
+from melascope.evaluate.metrics import Floats
+from melascope.explain.cam import heat_map
+from melascope.images import Pixels
+from melascope.infer.predictor import Predictor, find
+from melascope.labels import TARGETS
+
+_STEPS = 10
+_BLOCKS = 14  # of a side, that are deleted or inserted together
+
+
+def curves(
+    predictor: Predictor, pixels: Pixels, cam: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Probability of malignant while blocks are deleted and inserted by heat and by chance, shape (4, steps + 1).
+
+    What is deleted is blurred away, since a grey block would be something new to see.
+    """
+    side = len(pixels)
+    blurred = gaussian_filter(pixels.astype(np.float32), (side / 12, side / 12, 0))
+    heat = heat_map(cam, _BLOCKS).ravel()
+    by_heat, by_chance = np.argsort(-heat, kind="stable"), rng.permutation(len(heat))
+    found = []
+    for order in (by_heat, by_chance):
+        for gone, left in ((blurred, pixels), (pixels, blurred)):
+            curve = []
+            for step in range(_STEPS + 1):
+                cover = np.zeros(len(heat), dtype=np.uint8)
+                cover[order[: round(step / _STEPS * len(heat))]] = 255
+                there = images.fit(cover.reshape(_BLOCKS, _BLOCKS), side)[..., None] / 255
+                answer = predictor.answer((there * gone + (1 - there) * left).astype(np.uint8))
+                curve.append(answer.malignant)
+            found.append(curve)
+    return np.array(found, dtype=np.float32)  # deletion and insertion by heat, then by chance
+
+
+def faithful(found: NDArray[np.float32], group: "pd.Series[Any]", seed: int) -> dict[str, Any]:
+    """Sum up curves.
+
+    Args:
+        found: from `curves`, shape (images, 4, steps + 1).
+        group: of each image.
+        seed: of the resamples.
+
+    Returns:
+        `x`, the four mean `curves`, and the figures `deletion` and `insertion`: the area under the curve by heat minus
+        that by chance; good maps are below zero in the first and above it in the second.
+    """
+    area: Floats = np.asarray(
+        np.trapezoid(found, dx=1 / _STEPS, axis=2), dtype=np.float64
+    )  # shape (images, 4)
+    names = ("deletion_by_heat", "insertion_by_heat", "deletion_by_chance", "insertion_by_chance")
+    return {
+        "x": np.linspace(0, 1, _STEPS + 1).tolist(),
+        "curves": {name: found[:, i].mean(axis=0).tolist() for i, name in enumerate(names)},
+        "deletion": mean(area[:, 0] - area[:, 2], group, seed),
+        "insertion": mean(area[:, 1] - area[:, 3], group, seed),
+    }
+
+
+def randomised(
+    model: Path, shown: list[Pixels], predictor: Predictor, seed: int
+) -> list[dict[str, Any]] | None:
+    """Maps of networks whose layers were shuffled from the top, beside those of the trained one.
+
+    Returns:
+        Rows of `layers` (how many were shuffled), `of` so many, and `correlation`, the mean rank correlation with the
+        trained maps; None without the `.keras` file or Keras.
+    """
+    try:
+        from melascope.learn import network
+        from melascope.learn.backend import keras
+    except ModuleNotFoundError:
+        return None
+    path = find(model)
+    if not path.is_file():
+        return None
+    net = network.load(path)
+    pixels = np.stack([images.fit(p, predictor.card.input_size) for p in shown]).astype(np.float32)
+    features = keras.Model(net.input, net.get_layer("pool").input)
+
+    def cams() -> NDArray[np.float64]:
+        kernel = np.asarray(net.get_layer("logits").get_weights()[0])[:, TARGETS.index("malignant")]
+        maps = np.asarray(features.predict_on_batch(pixels)) @ kernel
+        return np.asarray(np.maximum(maps, 0).reshape(len(pixels), -1), dtype=np.float64)
+
+    trained = cams()
+    weighted = [layer for layer in net.layers if layer.get_weights()][::-1]
+    rng = np.random.default_rng(seed)
+    stages = sorted({1, *(round(len(weighted) * share) for share in (0.05, 0.1, 0.25, 0.5, 1))} - {0})
+    rows, done = [], 0
+    for stage in stages:
+        for layer in weighted[done:stage]:
+            layer.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in layer.get_weights()])
+        done = stage
+        rows.append({"layers": stage, "of": len(weighted), "correlation": _alike(trained, cams())})
+    return rows
+
+
+def _alike(first: Floats, second: Floats) -> float:
+    """Mean rank correlation over images; a map of one value resembles nothing."""
+    pairs = zip(first, second, strict=True)
+    found = [float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0 for a, b in pairs]
+    return float(np.nan_to_num(np.mean(found)))

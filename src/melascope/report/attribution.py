@@ -1,0 +1,99 @@
+"""`attribution.html`: what the answers rest on, and whether the heat maps say so."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import binary_erosion
+
+from melascope import files
+from melascope.evaluate.attribution import PARTS, SIDE, TOLD
+from melascope.explain.overlay import pair
+from melascope.report.figures import BLUE, INK, MUTED, ORANGE, png, style, svg
+from melascope.report.html import picture, render
+from melascope.report.page import FIGURES
+
+PAGE = "attribution.html"
+
+
+def write(found: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> Path:
+    """Draw `figures/attribution_*.png` and write the page.
+
+    Args:
+        found: what `attribution.json` holds.
+        examples: from `melascope.evaluate.attribution.attribute`.
+        out: the report folder.
+
+    Returns:
+        The path of the page.
+    """
+    with style():
+        drawn = {
+            "parts": ("ROC-AUC on whole images, without the lesion, and on the lesion alone", _parts(found)),
+            "faithful": ("Deleting and inserting by heat and by chance", _faithful(found["faithful"])),
+        }
+    drawings = {}
+    for name, (title, figure) in drawn.items():
+        with files.replacing(out / FIGURES / f"attribution_{name}.png") as beside:
+            beside.write_bytes(png(figure))
+        drawings[name] = svg(figure, title)
+    page = render(
+        "attribution.html",
+        found=found,
+        drawings=drawings,
+        told=TOLD,
+        examples=[_pictures(example) for example in examples],
+    )
+    files.write_text(out / PAGE, page)
+    return out / PAGE
+
+
+def _pictures(example: dict[str, Any]) -> dict[str, Any]:
+    mask = example["mask"]
+    outlined = example["whole"].copy()
+    outlined[mask & ~binary_erosion(mask, iterations=2)] = (255, 255, 255)
+    _, overlay = pair(example["whole"], example["cam"], SIDE)
+    shown = (Image.fromarray(outlined), overlay, *(Image.fromarray(example[p]) for p in PARTS[1:]))
+    return {**example, "pictures": [picture(image) for image in shown]}
+
+
+def _parts(found: dict[str, Any]) -> Figure:
+    told = {target: parts for target, parts in found["parts"].items() if not parts["reason"]}
+    figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+    axes = figure.add_subplot()
+    for k, (target, parts) in enumerate(told.items()):
+        colour = (BLUE, ORANGE)[k]
+        for y, name in enumerate(PARTS):
+            at, row = y + (k - (len(told) - 1) / 2) * 0.24, parts[name]
+            if row["low"] is not None:
+                axes.hlines(at, row["low"], row["high"], color=colour, linewidth=1.8)
+            axes.plot(row["value"], at, "o", color=colour, label=target if y == 0 else None)
+    axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_yticks(range(len(PARTS)), [TOLD[name] for name in PARTS])
+    axes.set(ylim=(len(PARTS) - 0.5, -0.5), xlabel="ROC-AUC")
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="upper left", fontsize=9)
+    return figure
+
+
+def _faithful(faithful: dict[str, Any]) -> Figure:
+    figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, name in zip(panels, ("deletion", "insertion"), strict=True):
+        for by, colour, line in (("heat", BLUE, "-"), ("chance", INK, ":")):
+            axes.plot(
+                faithful["x"],
+                faithful["curves"][f"{name}_by_{by}"],
+                color=colour,
+                linestyle=line,
+                label=f"by {by}",
+            )
+        axes.set_title(name.capitalize())
+        axes.set_xticks(np.linspace(0, 1, 3), ["0 %", "50 %", "100 %"])
+    panels[0].set_ylabel("probability of malignant")
+    panels[0].set_xlabel("of the image blurred")
+    panels[1].set_xlabel("of the image shown")
+    panels[1].legend(fontsize=9)
+    return figure
