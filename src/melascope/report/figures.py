@@ -229,8 +229,13 @@ def _decision(target: str, found: dict[str, Any]) -> Figure:
     )
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     crossing = int(np.argmax(everyone < 0.55 * top))
+    early = x[crossing] < 0.15  # no room at its left
     axes.annotate(
-        "act on all", (x[crossing], everyone[crossing]), (-6, 0), textcoords="offset points", ha="right"
+        "act on all",
+        (x[crossing], everyone[crossing]),
+        (6 if early else -6, -18 if early else 0),
+        textcoords="offset points",
+        ha="left" if early else "right",
     )
     axes.annotate("act on none", (x[-1], 0), (-2, 4), textcoords="offset points", ha="right")
     middle = len(x) // 2
