@@ -31,8 +31,8 @@ def curves(
 ) -> NDArray[np.float32]:
     """Probability of malignant while blocks are deleted and inserted by heat and by chance, shape (4, steps + 1).
 
-    What is deleted is blurred away, since a grey block would be something new to see. Chance is a random map as coarse as the
-    true one: blocks in any order would make a mosaic, which is something new to see as well.
+    What is deleted is blurred away, since a grey block would be something new to see. Chance is a random map as coarse
+    as the true one: blocks in any order would make a mosaic, which is something new to see as well.
     """
     side = len(pixels)
     blurred = gaussian_filter(pixels.astype(np.float32), (side / 12, side / 12, 0))
