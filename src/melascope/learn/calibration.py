@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
+DIGITS = 6  # of probabilities in rows, and of thresholds; decisions are taken on these, so that a row explains itself
 CONFIDENCE = 0.95  # with which an operating point holds its sensitivity
 
 

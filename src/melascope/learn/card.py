@@ -23,7 +23,6 @@ INTENDED_USE = (
     "Research on dermoscopic images of single skin lesions. It supports a clinician and never replaces "
     "one; it is not a medical device and must not decide about a patient."
 )
-DIGITS = 6  # of probabilities and thresholds
 MEANING = {
     "malignant": "probability that the lesion is malignant, of any kind",
     "melanoma": "probability that the lesion is a melanoma",
@@ -107,14 +106,13 @@ class Card:
             logits: shape (N, targets).
 
         Returns:
-            Shape (N, targets), rounded to `DIGITS` digits, so that a decision agrees with the figures it is shown with;
-            NaN for a target that the model did not learn.
+            Shape (N, targets); NaN for a target that the model did not learn.
         """
         found = np.full(np.shape(logits), np.nan)
         for i, name in enumerate(TARGETS):
             if name in self.calibration:
                 found[:, i] = self.calibration[name](logits[:, i])
-        return np.asarray(np.round(np.minimum(found, found[:, :1]), DIGITS))
+        return np.asarray(np.minimum(found, found[:, :1]))
 
     @property
     def identity(self) -> str:

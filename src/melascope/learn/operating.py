@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from melascope.errors import DataError
 from melascope.labels import TARGETS
-from melascope.learn.calibration import CONFIDENCE, Calibration, Floats, OperatingPoint
+from melascope.learn.calibration import CONFIDENCE, DIGITS, Calibration, Floats, OperatingPoint
 from melascope.learn.card import Card
 
 # The first two are what dermatologists reached on images of ISIC 2016, in naming and in managing lesions (Marchetti et
@@ -148,7 +148,8 @@ def points(probabilities: Floats, truth: Floats, groups: NDArray[np.object_]) ->
         held = threshold is not None
         if threshold is None:
             threshold = threshold_for_sensitivity(probabilities, truth, sensitivity)
-        made.append(OperatingPoint(sensitivity, threshold, held))
+        # Downwards, so that whoever decided the threshold is still at or above it.
+        made.append(OperatingPoint(sensitivity, np.floor(threshold * 10**DIGITS) / 10**DIGITS, held))
     return tuple(made)
 
 
