@@ -17,6 +17,7 @@ from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.explain import weak
 from melascope.images import decode
+from melascope.learn.calibration import Calibration
 from melascope.quality import measure
 from melascope.report import investigation
 
@@ -185,8 +186,11 @@ def test_a_report_of_another_model_or_a_bad_band_is_refused(report, tmp_path):
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics["model"]["path"] = str(folder / "tiny")
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    tiny.write_card(folder / "tiny.json", operating_points=tiny.points({"malignant": 0.4, "melanoma": 0.2}))
-    result = investigate(folder, "--out", tmp_path / "out")
-    assert isinstance(result.exception, DataError)
-    assert "its model has changed since; evaluate again" in str(result.exception)
+    other = {name: Calibration("temperature", 0.9) for name in ("malignant", "melanoma")}
+    points = tiny.points({"malignant": 0.4, "melanoma": 0.2})
+    for changes in ({"operating_points": points}, {"calibration": other}):
+        tiny.write_card(folder / "tiny.json", **changes)
+        result = investigate(folder, "--out", tmp_path / "out")
+        assert isinstance(result.exception, DataError)
+        assert "its model has changed since; evaluate again" in str(result.exception)
     assert not (tmp_path / "out").exists()

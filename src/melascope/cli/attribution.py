@@ -8,15 +8,16 @@ import typer
 
 from melascope.cli.evaluate import Split
 from melascope.cli.progress import progress
+from melascope.cli.walk import DATA, REPORT, RUN, SPLIT
 from melascope.prepare.tree import open_trees
 
 
 def attribution(
-    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or the stem of one.")],
-    data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
+    model: Annotated[Path, RUN],
+    data: Annotated[Path, DATA],
     masks: Annotated[Path, typer.Option(help="Folder or ZIP of lesion masks, named by image id.")],
-    out: Annotated[Path, typer.Option(help="Report folder.")],
-    split: Annotated[Split, typer.Option(help="`all` suits a data set the model never met.")] = Split.test,
+    out: Annotated[Path, REPORT],
+    split: Annotated[Split, SPLIT] = Split.test,
     images: Annotated[int, typer.Option(min=20, help="At most so many.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of choice, grain and resamples.")] = 0,
 ) -> None:

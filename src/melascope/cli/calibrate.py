@@ -7,11 +7,12 @@ import typer
 
 from melascope.cli import recipe
 from melascope.cli.progress import progress
+from melascope.cli.walk import DATA, RUN
 
 
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or the stem of one.")],
-    data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
+    model: Annotated[Path, RUN],
+    data: Annotated[Path, DATA],
     out: Annotated[Path, typer.Option(help="Run folder for the model with its new card.")],
     refuse: Annotated[list[str] | None, recipe.REFUSE] = None,
 ) -> None:

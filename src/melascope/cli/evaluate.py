@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from melascope.cli.progress import progress
+from melascope.cli.walk import DATA, REPORT, RUN, SPLIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +24,10 @@ class Split(StrEnum):
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or the stem of one.")],
-    data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
-    out: Annotated[Path, typer.Option(help="Report folder.")],
-    split: Annotated[Split, typer.Option(help="`all` suits a data set the model never met.")] = Split.test,
+    model: Annotated[Path, RUN],
+    data: Annotated[Path, DATA],
+    out: Annotated[Path, REPORT],
+    split: Annotated[Split, SPLIT] = Split.test,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples behind the intervals.")] = 0,
     prevalence: Annotated[
         float | None,

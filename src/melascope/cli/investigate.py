@@ -1,5 +1,6 @@
 """`melascope investigate`: weak decisions, misses and false alarms of an evaluation."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +37,9 @@ def investigate(
     with progress() as tell:
         predictor = Predictor.load(evaluated["path"], tell)
         card = predictor.card
-        if (card.identity, card.threshold) != (evaluated["identity"], evaluated["threshold"]):
+        same = ("identity", "threshold", "calibration")
+        now = json.loads(json.dumps({"identity": card.identity, **card.document()}))  # as the report keeps it
+        if any(now[name] != evaluated[name] for name in same):
             raise DataError(f"{report}: its model has changed since; evaluate again")
         findings = weak.find(predictions, card.threshold["malignant"], (low, high), tell)
         page = investigation.write(findings, predictor, metrics, (low, high), out or report, tell)

@@ -8,13 +8,14 @@ import typer
 
 from melascope.cli.evaluate import Split
 from melascope.cli.progress import progress
+from melascope.cli.walk import DATA, REPORT, RUN, SPLIT
 
 
 def stress(
-    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or the stem of one.")],
-    data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
-    out: Annotated[Path, typer.Option(help="Report folder.")],
-    split: Annotated[Split, typer.Option(help="`all` suits a data set the model never met.")] = Split.test,
+    model: Annotated[Path, RUN],
+    data: Annotated[Path, DATA],
+    out: Annotated[Path, REPORT],
+    split: Annotated[Split, SPLIT] = Split.test,
     images: Annotated[int, typer.Option(min=20, help="At most so many, of either class alike.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Of choice, changes and resamples.")] = 0,
 ) -> None:

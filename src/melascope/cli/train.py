@@ -7,12 +7,13 @@ import typer
 
 from melascope.cli import recipe
 from melascope.cli.progress import progress
+from melascope.cli.walk import DATA
 from melascope.learn.settings import Settings
 
 
 @recipe.takes_settings()
 def train(
-    data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
+    data: Annotated[Path, DATA],
     out: Annotated[Path, typer.Option(help="Run folder; a killed run goes on with the same command.")],
     settings: Settings,
     refuse: Annotated[list[str] | None, recipe.REFUSE] = None,

@@ -8,7 +8,7 @@ import typer
 
 from melascope.cli import recipe
 from melascope.cli.progress import progress
-from melascope.cli.walk import RAY
+from melascope.cli.walk import DATA, RAY
 from melascope.learn.settings import Settings
 
 
@@ -21,7 +21,7 @@ class Sampler(StrEnum):
 
 @recipe.takes_settings(epochs=16)
 def tune(
-    data: Annotated[Path, typer.Argument(help="Data set folder made by `melascope prepare`.")],
+    data: Annotated[Path, DATA],
     out: Annotated[Path, typer.Option(help="Search folder; the same command goes on, or helps.")],
     settings: Settings,
     trials: Annotated[int, typer.Option(min=1, help="In all; more than before goes on with a search.")] = 20,

@@ -11,7 +11,7 @@ from scipy.ndimage import binary_erosion
 from melascope import files
 from melascope.evaluate.attribution import PARTS, SIDE, TOLD
 from melascope.explain.overlay import pair
-from melascope.report.figures import BLUE, INK, MUTED, ORANGE, png, style, svg
+from melascope.report.figures import BLUE, INK, MUTED, ORANGE, save, style, svg
 from melascope.report.html import picture, render
 from melascope.report.page import FIGURES
 
@@ -36,8 +36,7 @@ def write(found: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> P
         }
     drawings = {}
     for name, (title, figure) in drawn.items():
-        with files.replacing(out / FIGURES / f"attribution_{name}.png") as beside:
-            beside.write_bytes(png(figure))
+        save(figure, out / FIGURES / f"attribution_{name}.png")
         drawings[name] = svg(figure, title)
     page = render(
         "attribution.html",

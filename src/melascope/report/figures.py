@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from melascope import files
 from melascope.evaluate.measured import WORDS
 
 INK, MUTED, GRID, PAPER = "#17212b", "#566472", "#e6eaee", "#ffffff"
@@ -87,6 +89,12 @@ def png(figure: Figure) -> bytes:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a drawing as PNG, as a whole or not at all."""
+    with files.replacing(path) as beside:
+        beside.write_bytes(png(figure))
 
 
 def of_target(target: str, found: dict[str, Any]) -> dict[str, Figure]:

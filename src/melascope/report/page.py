@@ -42,8 +42,7 @@ def write(metrics: dict[str, Any], folder: str | Path, tell: Progress = silent) 
         if found["reason"]:
             continue
         for name, figure in figures.of_target(target, found).items():
-            with files.replacing(folder / FIGURES / f"{target}_{name}.png") as beside:
-                beside.write_bytes(figures.png(figure))
+            figures.save(figure, folder / FIGURES / f"{target}_{name}.png")
             drawings[target].append(
                 {"name": name, "svg": figures.svg(figure, f"{_DRAWN[name]} for {target}")}
             )

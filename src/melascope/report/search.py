@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from melascope import files
 from melascope.learn.search import Found, Search
-from melascope.report.figures import BLUE, INK, MUTED, ORANGE, PAPER, png, style, svg
+from melascope.report.figures import BLUE, INK, MUTED, ORANGE, PAPER, save, style, svg
 from melascope.report.html import render
 from melascope.report.page import FIGURES
 
@@ -38,8 +38,7 @@ def write(found: Found, asked: Search, out: Path) -> Path:
                 "settings": ("Score by setting", _settings(judged, asked.names, found.best)),
             }
         for name, (title, figure) in drawn.items():
-            with files.replacing(out / FIGURES / f"search_{name}.png") as beside:
-                beside.write_bytes(png(figure))
+            save(figure, out / FIGURES / f"search_{name}.png")
             drawings.append({"title": title, "svg": svg(figure, title)})
     best = found.trials[found.trials["number"] == found.best].to_dict("records")
     page = render(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from melascope import files
 from melascope.evaluate.stress import Example
-from melascope.report.figures import BLUE, MUTED, ORANGE, png, style, svg
+from melascope.report.figures import BLUE, MUTED, ORANGE, save, style, svg
 from melascope.report.html import picture, render
 from melascope.report.page import FIGURES
 
@@ -31,8 +31,7 @@ def write(found: dict[str, Any], examples: list[Example], out: Path) -> Path:
     rows = found["changes"]
     with style():
         drawing = _forest(rows)
-    with files.replacing(out / FIGURES / "stress.png") as beside:
-        beside.write_bytes(png(drawing))
+    save(drawing, out / FIGURES / "stress.png")
     strongest = {row["change"]: row for row in rows}  # the last level of each
     worst = sorted(strongest.values(), key=lambda row: -row["flipped"]["value"])
     galleries = []
