@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from made_up import make_data
 from melascope import manifest
 from melascope.errors import DataError, ModelError
-from melascope.learn import backbones, checkpoint, head, loss, network, training
+from melascope.learn import artefacts, backbones, checkpoint, head, loss, network, training
 from melascope.learn.augment import augment
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
@@ -258,7 +258,7 @@ def test_the_diagnosis_is_learned_beside_the_targets():
     assert float(cost(goals, logits)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_augmentation_is_decided_by_the_seed_and_leaves_no_black_corner():
+def test_augmentation_is_decided_by_the_seed_and_leaves_no_black_corner_but_a_lens_s(monkeypatch):
     pixels = np.full((64, 64, 3), 180, dtype=np.uint8)
     pixels[20:40, 25:35] = (140, 110, 100)
     for seed in range(200):
@@ -266,7 +266,22 @@ def test_augmentation_is_decided_by_the_seed_and_leaves_no_black_corner():
         again = augment(pixels, np.random.default_rng(seed))
         assert (once == again).all()
         assert once.shape == pixels.shape
-        assert once.min() > 30  # nothing but skin and lesion comes in from the edges
+    monkeypatch.setattr(artefacts, "_CHANCE", 0)
+    for seed in range(200):  # nothing but skin and lesion comes in from the edges
+        assert augment(pixels, np.random.default_rng(seed)).min() > 30
+
+
+def test_each_artefact_lies_on_a_tenth_of_the_images():
+    """On flat skin: lines and bubbles differ from place to place, the rim of a lens is dark in all four corners."""
+    skin = np.full((64, 64, 3), 180, dtype=np.uint8)
+    on_skin = [artefacts.on_skin(skin, np.random.default_rng(seed)) for seed in range(400)]
+    in_camera = [artefacts.in_camera(skin, np.random.default_rng(seed)) for seed in range(400)]
+    # four kinds on the skin: 1 - 0.9 ** 4 = 0.34 of the images have at least one
+    assert np.mean([(image != skin).any() for image in on_skin]) == pytest.approx(0.34, abs=0.07)
+    corners = [image[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 90 for image in in_camera]
+    assert np.mean(corners) == pytest.approx(0.1, abs=0.05)
+    assert all((artefacts.in_camera(skin, np.random.default_rng(s), 0.0) == skin).all() for s in range(20))
+    assert all((artefacts.on_skin(skin, np.random.default_rng(s), 10.0) != skin).any() for s in range(20))
 
 
 def test_strength_scales_every_change_but_turns_and_flips():

@@ -103,6 +103,13 @@ def fit(pixels: Pixels, size: int) -> Pixels:
     return np.asarray(image)
 
 
+def compressed(pixels: Pixels, quality: int) -> Pixels:
+    """What is left of pixels in a JPEG of this quality, 1 to 95."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
 def _upright(image: Image.Image) -> Image.Image:
     if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
         return image  # most images, and asking takes as long as decoding a small one

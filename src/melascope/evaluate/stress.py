@@ -7,7 +7,6 @@ and are no longer) and `alarms` (share of benign lesions that are now called mal
 paired: both answers are for the same images, in every resample.
 """
 
-import io
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -87,9 +86,7 @@ def _noise(pixels: Pixels, level: float, rng: np.random.Generator) -> Pixels:
 
 
 def _jpeg(pixels: Pixels, level: float, _: np.random.Generator) -> Pixels:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=int(level))
-    return np.asarray(Image.open(buffer))
+    return images.compressed(pixels, int(level))
 
 
 def _scale(pixels: Pixels, level: float, _: np.random.Generator) -> Pixels:

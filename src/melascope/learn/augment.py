@@ -3,7 +3,7 @@
 A dermatoscope has no up: any rotation, both flips, some zoom, shift and stretch. Light and colour differ by
 device: gain of each channel, contrast, gamma, saturation. What a turned image lacks at its edges is mirrored
 in, because black corners would be a new shortcut. Exposure varies so far that the skin around a lesion may burn
-out: networks that lean on that skin transfer worse.
+out: networks that lean on that skin transfer worse. Artefacts, as in `melascope.learn.artefacts`, lie on some images.
 """
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from melascope.images import Pixels
+from melascope.learn import artefacts
 
 
 def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
@@ -19,12 +20,13 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
     Args:
         pixels: shape (S, S, 3).
         rng: source of all randomness, so that a seed gives the same images again.
-        strength: factor on the range of every change but rotation and flips, 0 to 2.
+        strength: factor on the range of every change but rotation and flips, and on the chance of artefacts, 0 to 2.
 
     Returns:
         Pixels of the same shape.
     """
-    return np.asarray(_recolour(_move(pixels, rng, strength), rng, strength))
+    moved = _move(artefacts.on_skin(pixels, rng, strength), rng, strength)
+    return artefacts.in_camera(np.asarray(_recolour(moved, rng, strength)), rng, strength)
 
 
 def _move(pixels: Pixels, rng: np.random.Generator, strength: float) -> Image.Image:

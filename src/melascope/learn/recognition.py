@@ -6,7 +6,6 @@ have several sources, the threshold is set by leaving each out in turn, to refus
 the gate never saw.
 """
 
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,14 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 from sklearn.datasets import load_sample_images
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from melascope import files, images, manifest
 from melascope.images import Pixels
-from melascope.learn import network
+from melascope.learn import artefacts, network
 from melascope.learn.augment import augment
 from melascope.learn.batches import PlainBatches
 from melascope.learn.card import Card
@@ -157,25 +155,8 @@ def _crop(rng: np.random.Generator, size: int) -> Pixels:
 
 
 def _spoil(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Another light, scale, sharpness and compression, sometimes with dark corners and grain."""
-    image = Image.fromarray(augment(pixels, rng, 1.5))
-    size = image.width
-    if rng.random() < 0.4:
-        fewer = int(rng.uniform(0.5, 1) * size)
-        image = image.resize((fewer, fewer), Image.Resampling.BILINEAR).resize((size, size))
-    if rng.random() < 0.3:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1)))
-    if rng.random() < 0.4:
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=int(rng.integers(40, 95)))
-        image = Image.open(buffer)
-    values = np.asarray(image, dtype=np.float64)
-    if rng.random() < 0.15:
-        y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
-        values = values * np.clip((rng.uniform(1, 1.35) - np.hypot(x, y)) / 0.08, 0, 1)[..., None]
-    if rng.random() < 0.3:
-        values = values + rng.normal(0, rng.uniform(0, 8), values.shape)
-    return values.clip(0, 255).astype(np.uint8)
+    """Another light, scale, sharpness and compression, often more than training shows."""
+    return artefacts.in_camera(augment(pixels, rng, 1.5), rng, 3.0)
 
 
 def _fitted(
