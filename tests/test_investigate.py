@@ -17,9 +17,11 @@ from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.explain import weak
 from melascope.images import decode
-from melascope.learn.calibration import Calibration
+from melascope.learn.calibration import Calibration, PredictionSets
 from melascope.quality import measure
 from melascope.report import investigation
+
+SETS = PredictionSets(0.95, 0.18, 0.6, 400, 400)
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +33,20 @@ def predictions(pictures) -> pd.DataFrame:
     table.loc[7, ["p_malignant", "p_melanoma"]] = np.nan
     table.loc[11, "malignant"] = pd.NA
     table.loc[13, ["status", "reason"]] = ["refused", "The image is too dark to judge."]
-    # By hand: in the band, at the threshold, at its edge (not weak), a miss, a false alarm.
-    table.loc[[0, 1, 2, 3, 4], "p_malignant"] = [0.52, 0.23, 0.55, 0.01, 0.99]
+    # By hand: both answers left, malignant left though called benign, only malignant left, a miss, a false alarm.
+    table.loc[[0, 1, 2, 3, 4], "p_malignant"] = [0.52, 0.19, 0.61, 0.01, 0.99]
     table.loc[[0, 1, 2, 3, 4], "malignant"] = [True, True, True, True, False]
     return table
 
 
 def test_weak_missed_and_false_alarms_are_told_apart(predictions):
-    found = weak.find(predictions, threshold=0.2)
+    found = weak.find(predictions, 0.2, SETS)
     assert set(found.judged["image_id"]) == set(predictions["image_id"].drop(7))
-    because = found.judged.set_index("image_id")["weak_because"]
+    is_weak = found.judged.set_index("image_id")["weak"]
     ids = predictions["image_id"]
-    assert [because[ids[i]] for i in range(5)] == ["band", "threshold", "", "", ""]
+    assert [is_weak[ids[i]] for i in range(5)] == [True, True, False, False, False]
     for row in found.judged.itertuples():
-        p = row.p_malignant
-        assert (row.weak_because != "") == (0.45 < p < 0.55 or abs(p - 0.2) < 0.05)
+        assert row.weak == (0.18 <= row.p_malignant <= 0.6)
     known = found.judged[found.judged["malignant"].notna()]
     truth, called = known["malignant"].astype(bool), known["p_malignant"] >= 0.2
     assert set(found.missed["image_id"]) == set(known["image_id"][truth & ~called])
@@ -54,52 +55,51 @@ def test_weak_missed_and_false_alarms_are_told_apart(predictions):
     assert found.alarms["image_id"].iloc[0] == ids[4]
     assert found.missed["p_malignant"].is_monotonic_increasing
     assert found.alarms["p_malignant"].is_monotonic_decreasing
-    near = [min(abs(p - 0.5), abs(p - 0.2)) for p in found.weak["p_malignant"]]
+    near = [abs(p - 0.39) for p in found.weak["p_malignant"]]
     assert near == sorted(near)
     assert not found.gone
 
 
 def test_quality_is_that_of_the_image_itself(predictions):
-    judged = weak.find(predictions, threshold=0.2).judged
+    judged = weak.find(predictions, 0.2, SETS).judged
     row = judged.iloc[5]
     expected = measure(decode(Path(row["path"]).read_bytes(), "image"))
     assert tuple(row[list(weak.QUALITY)]) == pytest.approx(tuple(expected))
     assert (row["width"], row["height"]) == (240, 200)
 
 
-def test_a_band_of_ones_own_moves_both(predictions):
-    found = weak.find(predictions, threshold=0.2, band=(0.3, 0.7))
+def test_a_band_of_ones_own_takes_the_place_of_sets(predictions):
+    found = weak.find(predictions, 0.2, SETS, band=(0.45, 0.55))
     p = found.judged["p_malignant"]
-    expected = ((p > 0.3) & (p < 0.7)) | ((p - 0.2).abs() < 0.2)
-    assert (found.judged["weak_because"] != "").equals(expected)
+    assert found.judged["weak"].equals((p > 0.45) & (p < 0.55))
     for band in ((0.6, 0.4), (-0.1, 0.5), (0.5, 1.1), (float("nan"), 1.0)):
         with pytest.raises(DataError, match="a band needs"):
-            weak.find(predictions, 0.2, band)
+            weak.find(predictions, 0.2, SETS, band)
 
 
 def test_images_that_are_gone_are_named_and_stop_nothing(predictions):
     some = predictions.copy()
     some.loc[[2, 5], "path"] = ["gone.jpg", "lost.jpg"]
-    found = weak.find(some, 0.2)
+    found = weak.find(some, 0.2, SETS)
     assert [line.partition(":")[0] for line in found.gone] == ["gone.jpg", "lost.jpg"]
     assert found.judged["sharpness"].isna().sum() == 2
     assert len(found.judged) == 39
     with pytest.raises(DataError, match=r"nowhere\.jpg: .*evaluate again"):
-        weak.find(some.assign(path="nowhere.jpg"), 0.2)
+        weak.find(some.assign(path="nowhere.jpg"), 0.2, SETS)
 
 
 def test_error_rates_and_their_difference_are_counted_right(predictions):
-    judged = weak.find(predictions, threshold=0.2).judged
+    judged = weak.find(predictions, 0.2, SETS).judged
     told = investigation._errors(judged)
     known = judged[judged["malignant"].notna()]
     wrong = (known["p_malignant"] >= 0.2) != known["malignant"].astype(bool)
-    is_weak = known["weak_because"] != ""
+    is_weak = known["weak"]
     for row, chosen in zip(told["rows"], (is_weak, ~is_weak), strict=True):
         assert row["n"] == chosen.sum()
         assert row["value"] == pytest.approx(wrong[chosen].mean())
         assert row["low"] <= row["value"] <= row["high"]
     assert told["difference"]["value"] == pytest.approx(wrong[is_weak].mean() - wrong[~is_weak].mean())
-    none = investigation._errors(judged.assign(weak_because=""))
+    none = investigation._errors(judged.assign(weak=False))
     assert none["rows"][0]["value"] is None
     assert none["difference"]["value"] is None
     assert investigation._errors(judged.assign(malignant=pd.NA))["rows"] == []
@@ -130,14 +130,14 @@ def investigate(*words: object):
 
 
 def test_the_command_writes_the_table_and_the_page(report, tmp_path):
-    result = investigate(report, "--out", tmp_path / "out", "--band", "0.2,0.8")
+    result = investigate(report, "--out", tmp_path / "out", "--band", "0.02,0.98")
     assert result.exit_code == 0, result.exception
     lines = result.stdout.splitlines()
     assert lines[-1] == str(tmp_path / "out" / "investigation.html")
     counts = {line[:17].strip(): int(line[17:]) for line in lines[:3]}
     predictions = pd.read_parquet(report / "predictions.parquet")
     p, truth = predictions["p_malignant"], predictions["malignant"].astype(bool)
-    is_weak = ((p > 0.2) & (p < 0.8)) | ((p - 0.3).abs() < 0.3)
+    is_weak = (p > 0.02) & (p < 0.98)
     assert counts == {
         "weak decisions": is_weak.sum(),
         "false negatives": (truth & (p < 0.3)).sum(),
@@ -188,7 +188,8 @@ def test_a_report_of_another_model_or_a_bad_band_is_refused(report, tmp_path):
     (folder / "metrics.json").write_text(json.dumps(metrics))
     other = {name: Calibration("temperature", 0.9) for name in ("malignant", "melanoma")}
     points = tiny.points({"malignant": 0.4, "melanoma": 0.2})
-    for changes in ({"operating_points": points}, {"calibration": other}):
+    sets = PredictionSets(0.95, 0.1, 0.9, 400, 400)
+    for changes in ({"operating_points": points}, {"calibration": other}, {"prediction_sets": sets}):
         tiny.write_card(folder / "tiny.json", **changes)
         result = investigate(folder, "--out", tmp_path / "out")
         assert isinstance(result.exception, DataError)

@@ -7,12 +7,13 @@ import numpy as np
 from PIL import Image
 
 from melascope.files import sha256
-from melascope.learn.calibration import Calibration, OperatingPoint
+from melascope.learn.calibration import Calibration, OperatingPoint, PredictionSets
 from melascope.learn.card import Card
 
 SIZE = 48
 TEMPERATURE = {"malignant": 1.5, "melanoma": 0.8}
 THRESHOLD = {"malignant": 0.3, "melanoma": 0.2}
+SETS = PredictionSets(0.95, 0.25, 0.6, 400, 400)
 
 
 def build(pooled: Any = None, activation: str | None = None) -> Any:
@@ -47,6 +48,7 @@ def write_card(path: Path, **changes: object) -> None:
         "input_size": SIZE,
         "calibration": {name: Calibration("temperature", 1 / t) for name, t in TEMPERATURE.items()},
         "operating_points": points(THRESHOLD),
+        "prediction_sets": SETS,
         "sensitivity": 0.95,
         "keras_sha256": changes.get("keras_sha256") or sha256(path.with_suffix(".keras")),
     }

@@ -13,8 +13,12 @@ from melascope.cli.progress import progress
 def investigate(
     report: Annotated[Path, typer.Argument(help="Report folder made by `melascope evaluate`.")],
     band: Annotated[
-        str, typer.Option(help="Probabilities between which a decision is weak; as wide at the threshold.")
-    ] = "0.45,0.55",
+        str | None,
+        typer.Option(
+            help="Two probabilities between which a decision is weak, such as 0.45,0.55 [default: where the model can "
+            "rule out neither answer]."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write [default: the report folder].")] = None,
 ) -> None:
     """Show where the model is unsure or wrong, with heat maps.
@@ -29,7 +33,7 @@ def investigate(
     from melascope.report import investigation
 
     try:
-        low, high = (float(end) for end in band.split(","))
+        low, high = (float(end) for end in (band or "0,1").split(","))
     except ValueError:
         raise DataError(f"--band {band}: give two probabilities, such as 0.45,0.55") from None
     predictions, metrics = read(report)
@@ -37,12 +41,13 @@ def investigate(
     with progress() as tell:
         predictor = Predictor.load(evaluated["path"], tell)
         card = predictor.card
-        same = ("identity", "threshold", "calibration")
+        same = ("identity", "threshold", "calibration", "prediction_sets")
         now = json.loads(json.dumps({"identity": card.identity, **card.document()}))  # as the report keeps it
         if any(now[name] != evaluated[name] for name in same):
             raise DataError(f"{report}: its model has changed since; evaluate again")
-        findings = weak.find(predictions, card.threshold["malignant"], (low, high), tell)
-        page = investigation.write(findings, predictor, metrics, (low, high), out or report, tell)
+        chosen = (low, high) if band else None
+        findings = weak.find(predictions, card.threshold["malignant"], card.prediction_sets, chosen, tell)
+        page = investigation.write(findings, predictor, metrics, chosen, out or report, tell)
     for line in findings.gone:
         sys.stderr.write(f"{line}\n")
     typer.echo(f"weak decisions   {len(findings.weak):6}")

@@ -99,7 +99,7 @@ def _table(answer: Answer) -> str:
         for value in (answer.confidence, answer.malignant, answer.melanoma)
     )
     line = _ROW.format(answer.label or answer.status, *numbers, _short(answer.path))
-    remark = answer.reason or ("weak: too close to call" if answer.weak else "")
+    remark = answer.reason or ("weak: the other answer cannot be ruled out" if answer.weak else "")
     return f"{line}\n{_INDENT}{_plain(remark)}" if remark else line
 
 

@@ -177,15 +177,11 @@ def _parts(chances: Floats, chosen: pd.DataFrame, target: str, seed: int) -> dic
         return {**told, "reason": f"no image is {WORDS[target][0 if truth.any() else 1]}"}
     group = chosen["group"][known]
     samples = [Sample.of(truth, p[known], group) for p in chances]
-    orders = [np.argsort(-p[known], kind="stable") for p in chances]
-    place = np.argsort(
-        orders[0], kind="stable"
-    )  # of an image in the first sample, in whose order weights come
 
     def statistics(weights: Floats) -> dict[str, Floats]:
         of = {
-            part: Ranked.of(sample, weights[:, place[order]]).roc_auc()
-            for part, sample, order in zip(PARTS, samples, orders, strict=True)
+            part: Ranked.of(sample, weights[:, samples[0].weights_of(sample)]).roc_auc()
+            for part, sample in zip(PARTS, samples, strict=True)
         }
         return {**of, "rest": ratio(of["hidden"] - 0.5, of["whole"] - 0.5)}
 

@@ -207,6 +207,7 @@ def assess(
             "threshold": card.threshold,
             "calibration": {name: asdict(one) for name, one in card.calibration.items()},
             "calibrated_on": dict(card.calibrated_on),
+            "prediction_sets": asdict(card.prediction_sets),
             "sensitivity": card.sensitivity,
             "confidence": CONFIDENCE,
             "data_hash": learned,

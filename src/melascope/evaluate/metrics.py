@@ -24,12 +24,14 @@ class Sample:
         truth: whether the target is true, shape (n,).
         probability: predicted for the target, 0 to 1, shape (n,).
         group: number of the group of each image, 0 to number of groups - 1, shape (n,).
+        order: where each image stood in what the sample was made of, shape (n,).
         ends: index of the last image of each run of equal probabilities, which no threshold can part.
     """
 
     truth: NDArray[np.bool_]
     probability: Floats
     group: NDArray[np.intp]
+    order: NDArray[np.intp]
     ends: NDArray[np.intp]
 
     @classmethod
@@ -46,12 +48,16 @@ class Sample:
         chance = chance[order]
         codes = np.unique(np.asarray(group), return_inverse=True)[1].astype(np.intp)
         ends = np.append(np.flatnonzero(np.diff(chance)), len(chance) - 1)
-        return cls(np.asarray(truth, dtype=bool)[order], chance, codes[order], ends)
+        return cls(np.asarray(truth, dtype=bool)[order], chance, codes[order], order, ends)
 
     @property
     def once(self) -> Floats:
         """The weights of the images as they are: one row of ones."""
         return np.ones((1, len(self.truth)))
+
+    def weights_of(self, other: "Sample") -> NDArray[np.intp]:
+        """Columns that bring weights in this sample's order into that of another sample of the same images."""
+        return np.argsort(self.order)[other.order]
 
     def groups(self, chosen: NDArray[np.bool_] | None = None) -> int:
         """Number of groups, of all or of the chosen images."""

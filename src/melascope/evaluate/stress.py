@@ -271,11 +271,8 @@ def _measured(
 ) -> dict[str, Any]:
     """Figures of one change, paired with no change."""
     first, second = Sample.of(truth, before, group), Sample.of(truth, after, group)
-    order = np.argsort(
-        np.argsort(-before, kind="stable"), kind="stable"
-    )  # from an image to its place in the first
-    moved = order[np.argsort(-after, kind="stable")]
-    was, now = first.probability >= threshold, after[np.argsort(-before, kind="stable")] >= threshold
+    moved = first.weights_of(second)
+    was, now = first.probability >= threshold, after[first.order] >= threshold
 
     def statistics(weights: Floats) -> dict[str, Floats]:
         change = Ranked.of(second, weights[:, moved]).roc_auc() - Ranked.of(first, weights).roc_auc()

@@ -9,10 +9,9 @@ import pandas as pd
 
 from melascope import files, images, quality
 from melascope.errors import DataError, ImageError
-from melascope.infer.answer import WEAK
+from melascope.learn.calibration import PredictionSets
 from melascope.progress import Progress, silent
 
-BAND = (0.5 - WEAK, 0.5 + WEAK)
 QUALITY = quality.Quality._fields
 COLUMNS = [
     "image_id",
@@ -26,7 +25,6 @@ COLUMNS = [
     "p_malignant",
     "p_melanoma",
     "status",
-    "weak_because",
     *QUALITY,
 ]
 
@@ -36,9 +34,9 @@ class Findings:
     """Rows of predictions with the quality of each image; galleries have the plainest cases first."""
 
     judged: pd.DataFrame
-    """All images that could be read, with the columns of `COLUMNS` and `called`, the answer at the threshold."""
+    """All images that could be read: the columns of `COLUMNS`, `weak`, and `called`, the answer at the threshold."""
     weak: pd.DataFrame
-    """Those closest to the middle of the band, or to the threshold, first."""
+    """Those closest to the middle of the range first."""
     missed: pd.DataFrame
     """False negatives at the threshold, the least probable first."""
     alarms: pd.DataFrame
@@ -50,7 +48,8 @@ class Findings:
 def find(
     predictions: pd.DataFrame,
     threshold: float,
-    band: tuple[float, float] = BAND,
+    sets: PredictionSets,
+    band: tuple[float, float] | None = None,
     tell: Progress = silent,
 ) -> Findings:
     """Sort predictions of malignancy into weak, missed and falsely alarmed.
@@ -60,39 +59,31 @@ def find(
     Args:
         predictions: as `melascope evaluate` writes them.
         threshold: the operating point, a calibrated probability.
-        band: probabilities between which a decision is weak, both ends left out. The same width
-            around the threshold counts too.
+        sets: of the model's card; decisions are weak where they leave the other answer open.
+        band: probabilities between which a decision is weak instead, both ends left out.
         tell: hears how far it is.
 
     Raises:
         DataError: if the band is not within 0 to 1, or not one image can be read any more.
     """
-    low, high = band
-    if not 0 <= low < high <= 1:
+    low, high = band or (sets.low, sets.high)
+    if band and not 0 <= low < high <= 1:
         raise DataError(f"{low:g},{high:g}: a band needs 0 <= low < high <= 1")
     read = predictions[predictions["p_malignant"].notna()].reset_index(drop=True)
     measured, gone = _qualities(read["path"].tolist(), tell)
     if len(gone) == len(read):
         raise DataError(f"{gone[0] if gone else 'no image could be read'}; evaluate again")
     p = read["p_malignant"]
-    half = (high - low) / 2
-    from_middle, from_threshold = (p - (low + high) / 2).abs(), (p - threshold).abs()
-    in_band, at_threshold = (p > low) & (p < high), from_threshold < half
-    because = np.select(
-        [in_band & at_threshold, in_band, at_threshold],
-        ["band and threshold", "band", "threshold"],
-        default="",
-    )
-    judged = pd.concat([read, measured], axis=1).assign(weak_because=because, called=p >= threshold)
+    called = p >= threshold
+    is_weak = (p > low) & (p < high) if band else sets.weak(p.to_numpy(), called.to_numpy())
+    judged = pd.concat([read, measured], axis=1).assign(weak=is_weak, called=called)
     truth = judged["malignant"]
     positive, negative = (truth.eq(value).fillna(False).astype(bool) for value in (True, False))
-    weak = judged[judged["weak_because"] != ""]
-    near = from_middle.where(from_middle < from_threshold, from_threshold)[weak.index].sort_values(
-        kind="stable"
-    )
+    from_middle = (p - (low + high) / 2).abs()
+    weak = judged[judged["weak"]]
     return Findings(
         judged,
-        weak.loc[near.index],
+        weak.loc[from_middle[weak.index].sort_values(kind="stable").index],
         judged[positive & ~judged["called"]].sort_values("p_malignant", kind="stable"),
         judged[negative & judged["called"]].sort_values("p_malignant", ascending=False, kind="stable"),
         tuple(gone),

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.learn.calibration import DIGITS
-
-WEAK = 0.05  # closer than this to 0.5 or to the threshold, a decision is not to be trusted
+from melascope.learn.calibration import DIGITS, PredictionSets
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Answer:
     threshold: float
     """From this probability of `malignant` on, the label is `malignant`."""
     weak: bool | None
-    """Whether the decision is too close to call."""
+    """Whether the other label cannot be ruled out: the conformal prediction set does not hold the label alone."""
     reason: str | None
     """Why an image was refused or could not be read."""
     model: str
@@ -53,7 +51,7 @@ class Answer:
 COLUMNS = tuple(item.name for item in fields(Answer) if item.repr)
 
 
-def decide(probability: float, threshold: float) -> tuple[str, float, bool]:
+def decide(probability: float, threshold: float, sets: PredictionSets) -> tuple[str, float, bool]:
     """The answer to a calibrated probability of `malignant`.
 
     Returns:
@@ -61,9 +59,4 @@ def decide(probability: float, threshold: float) -> tuple[str, float, bool]:
     """
     called = round(probability, DIGITS) >= round(threshold, DIGITS)
     label, confidence = ("malignant", probability) if called else ("benign", 1 - probability)
-    return label, confidence, is_weak(probability, threshold)
-
-
-def is_weak(probability: float, threshold: float) -> bool:
-    """Whether a probability is within `WEAK` of one half or of the threshold."""
-    return abs(probability - 0.5) < WEAK or abs(probability - threshold) < WEAK
+    return label, confidence, bool(sets.weak(np.array(probability), np.array(called)))

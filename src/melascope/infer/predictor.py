@@ -146,7 +146,7 @@ class Predictor:
             malignant = values["malignant"]
             melanoma = values["melanoma"] if "melanoma" in self.card.calibration else None
             if status == "ok":
-                label, confidence, weak = decide(malignant, threshold)
+                label, confidence, weak = decide(malignant, threshold, self.card.prediction_sets)
         return Answer(
             path=locator,
             status=status,

@@ -13,6 +13,7 @@ Floats = NDArray[np.floating]
 
 DIGITS = 6  # of probabilities in rows, and of thresholds; decisions are taken on these, so that a row explains itself
 CONFIDENCE = 0.95  # with which an operating point holds its sensitivity
+COVERAGE = 0.95  # of conformal prediction sets
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,30 @@ class OperatingPoint:
     held: bool
     """Whether validation bears it out with `CONFIDENCE`; else it had too few positives, and the threshold only
     reached the sensitivity there."""
+
+
+@dataclass(frozen=True)
+class PredictionSets:
+    """Which of both answers is ruled out at a probability of malignancy; see `melascope.learn.conformal`.
+
+    Malignant is ruled out below `low`, benign above `high`. By default, neither ever is.
+    """
+
+    coverage: float = COVERAGE
+    """Least share of the cases of either class for which their answer is not ruled out, 0 to 1."""
+    low: float = 0.0
+    high: float = 1.0
+    malignant: int = 0
+    """Cases that it rests on."""
+    benign: int = 0
+
+    def weak(self, probability: Floats, called: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether the answer is not the only one left.
+
+        Args:
+            probability: of malignancy, calibrated.
+            called: whether the answer is malignant, in the same shape.
+        """
+        p = np.round(probability, DIGITS)
+        malignant, benign = p >= self.low, p <= self.high
+        return np.where(called, benign | ~malignant, malignant | ~benign)

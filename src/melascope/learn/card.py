@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from melascope import files
 from melascope.errors import ModelError
 from melascope.labels import TARGETS
-from melascope.learn.calibration import CONFIDENCE, Calibration, Floats, OperatingPoint
+from melascope.learn.calibration import CONFIDENCE, Calibration, Floats, OperatingPoint, PredictionSets
 from melascope.learn.recogniser import beside
 
-FORMAT = 2
+FORMAT = 3
 INTENDED_USE = (
     "Research on dermoscopic images of single skin lesions. It supports a clinician and never replaces "
     "one; it is not a medical device and must not decide about a patient."
@@ -53,6 +53,8 @@ class Card:
     """Of the operating point in use."""
     keras_sha256: str
     """Hash of the `.keras` file that this card describes."""
+    prediction_sets: PredictionSets = field(default_factory=PredictionSets)
+    """Which answer on malignant is ruled out where, chosen on validation."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """The data set: hash, counts by split and source, licences."""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -152,9 +154,12 @@ class Card:
                 name: tuple(OperatingPoint(**point) for point in points)
                 for name, points in values["operating_points"].items()
             }
+            values["prediction_sets"] = PredictionSets(**values["prediction_sets"])
             card = cls(**values)
             if not {TARGETS[0]} <= set(card.calibration) == set(card.operating_points) <= set(TARGETS):
                 raise ValueError("calibration and operating points must be given for the same targets")
+            if not all(0 <= end <= 1 for end in (card.prediction_sets.low, card.prediction_sets.high)):
+                raise ValueError("the ends of prediction sets must be probabilities")
             for points in card.operating_points.values():
                 if not all(0 <= point.threshold <= 1 for point in points):
                     raise ValueError("a threshold must be a probability")

@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from melascope.errors import DataError
 from melascope.labels import TARGETS
+from melascope.learn import conformal
 from melascope.learn.calibration import CONFIDENCE, DIGITS, Calibration, Floats, OperatingPoint
 from melascope.learn.card import Card
 
@@ -60,6 +61,8 @@ def fitted(
 ) -> Card:
     """The card with calibration and operating points for each target of which both answers are known.
 
+    For malignant it also gets prediction sets.
+
     Args:
         card: of the model.
         logits: of images that it did not learn from, shape (n, targets).
@@ -92,7 +95,9 @@ def fitted(
         known = ~np.isnan(truth[:, i])
         if target in calibration:
             found[target] = points(chances[known, i], truth[known, i], groups[known])
-    return replace(card, operating_points=found)
+    known = ~np.isnan(truth[:, 0])
+    reference = conformal.Reference.of(chances[known, 0], truth[known, 0], groups[known])
+    return replace(card, operating_points=found, prediction_sets=reference.sets())
 
 
 def calibrate(
@@ -169,11 +174,7 @@ def confident_threshold(
 
     The confidence is that of sampling cases like these; another clinic may have others.
     """
-    positive = np.asarray(truth) == 1
-    _, case = np.unique(np.asarray(groups)[positive], return_inverse=True)
-    lowest = np.full(case.max() + 1, np.inf)
-    np.minimum.at(lowest, case, np.asarray(probabilities, dtype=np.float64)[positive])
-    lowest.sort()
+    lowest = conformal.Reference.of(probabilities, truth, groups).malignant
     missed = np.arange(len(lowest))
     allowed = np.flatnonzero(binom.cdf(missed, len(lowest), 1 - sensitivity) <= 1 - confidence)
     return float(lowest[allowed[-1]]) if len(allowed) else None

@@ -13,6 +13,7 @@ from melascope.explain.overlay import pair
 from melascope.explain.weak import COLUMNS, Findings
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
+from melascope.learn.calibration import PredictionSets
 from melascope.progress import Progress, silent
 from melascope.report.html import picture, render
 
@@ -28,7 +29,7 @@ def write(
     findings: Findings,
     predictor: Predictor,
     metrics: dict[str, Any],
-    band: tuple[float, float],
+    band: tuple[float, float] | None,
     out: Path,
     tell: Progress = silent,
 ) -> Path:
@@ -48,6 +49,7 @@ def write(
     with files.replacing(out / TABLE) as beside:
         (out / PAGE).unlink(missing_ok=True)  # galleries never stand beside the table of another run
         findings.weak[COLUMNS].to_csv(beside, index=False)
+    rule = _rule(predictor.card.prediction_sets, band)
     galleries = [
         {
             "title": title,
@@ -68,8 +70,7 @@ def write(
             ),
             (
                 "Weak decisions",
-                f"Probability between {band[0]:g} and {band[1]:g}, or as close to the threshold; the closest "
-                "first.",
+                f"{rule[0].upper()}{rule[1:]}; the closest to its middle first.",
                 findings.weak,
             ),
         )
@@ -79,7 +80,7 @@ def write(
         m=metrics,
         threshold=predictor.card.threshold["malignant"],
         sensitivity=predictor.card.sensitivity,
-        band=band,
+        rule=rule,
         judged=len(findings.judged),
         refused=int((findings.judged["status"] == "refused").sum()),
         gone=findings.gone,
@@ -90,6 +91,16 @@ def write(
     )
     files.write_text(out / PAGE, page)
     return out / PAGE
+
+
+def _rule(sets: PredictionSets, band: tuple[float, float] | None) -> str:
+    """In words, what makes a decision weak."""
+    if band:
+        return f"its probability lies between {band[0]:g} and {band[1]:g}"
+    return (
+        f"the other answer cannot be ruled out with {100 * sets.coverage:g} % confidence: malignant is ruled out below "
+        f"a probability of {sets.low:.3g}, benign above {sets.high:.3g}"
+    )
 
 
 def _figures(rows: pd.DataFrame, predictor: Predictor, what: str, tell: Progress) -> list[dict[str, Any]]:
@@ -130,7 +141,7 @@ def _errors(judged: pd.DataFrame) -> dict[str, Any]:
     if known.empty:
         return {"rows": [], "difference": None}
     wrong = (known["called"] != known["malignant"].astype(bool)).to_numpy(dtype=np.float64)
-    weak = (known["weak_because"] != "").to_numpy()
+    weak = known["weak"].to_numpy(dtype=bool)
     group = pd.factorize(known["group"])[0]
 
     def rates(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

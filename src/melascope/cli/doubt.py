@@ -1,0 +1,37 @@
+"""`melascope doubt`: which decisions a clinician should look at again."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melascope.cli.progress import progress
+from melascope.cli.walk import DATA, REPORT, RUN
+
+
+def doubt(
+    model: Annotated[Path, RUN],
+    data: Annotated[Path, DATA],
+    out: Annotated[Path, REPORT],
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
+) -> None:
+    """Compare ways to tell doubtful decisions by the errors that they catch at equal referral rate.
+
+    Bands of probability, conformal prediction sets (fitted on the validation split), and how far the answers to turned
+    images spread, all on the test split. Writes doubt.json and doubt.html, with the risk-coverage curve.
+    """
+    from melascope.evaluate import doubt as doubting
+    from melascope.report import doubt as page
+    from melascope.report.figures import interval
+
+    words = ["melascope", "doubt", str(model), str(data), "--out", str(out), "--seed", str(seed)]
+    with progress() as tell:
+        found = doubting.doubt(model, data, out, seed, shlex.join(words), tell)
+        written = page.write(found, out)
+    rates = [f"{100 * float(rate):.0f} %" for rate in found["methods"][0]["caught"]]
+    typer.echo(f"{'errors caught at a referral of':32}" + "".join(f"{rate:>8}" for rate in rates) + "   area")
+    for row in found["methods"]:
+        caught = "".join(f"{100 * figure['value']:6.1f} %" for figure in row["caught"].values())
+        typer.echo(f"{row['name']:32}{caught}   {interval(row['area'], 3)}")
+    typer.echo(written)

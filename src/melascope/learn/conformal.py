@@ -1,0 +1,75 @@
+"""Conformal prediction sets of the answers malignant and benign: which of both can be ruled out, and how surely.
+
+Split conformal prediction for each class by itself (Vovk 2012), with the case as the unit: of several images of a case
+the one that fits its class least counts, so a case is never more certain for being photographed often. For cases like
+those of validation, an answer is ruled out wrongly in at most 1 - coverage of the cases of its class, whatever the
+network. Another clinic may have other cases.
+"""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melascope.learn.calibration import COVERAGE, DIGITS, Floats, PredictionSets
+
+
+class Reference(NamedTuple):
+    """Probability of malignancy of the least fitting image of each case, ascending."""
+
+    malignant: Floats
+    benign: Floats
+
+    @classmethod
+    def of(cls, probabilities: Floats, truth: Floats, groups: NDArray[np.object_]) -> Self:
+        """Take them from images that the network did not learn from.
+
+        Args:
+            probabilities: of malignancy, calibrated, shape (n,).
+            truth: 1 for malignant, 0 for benign, shape (n,).
+            groups: labels of independent cases, shape (n,).
+        """
+        chances, positive = np.asarray(probabilities, dtype=np.float64), np.asarray(truth) == 1
+        return cls(
+            _least(chances[positive], np.asarray(groups)[positive]),
+            -_least(-chances[~positive], np.asarray(groups)[~positive])[::-1],
+        )
+
+    def doubt(self, probabilities: Floats) -> NDArray[np.float64]:
+        """How far from ruling out one answer of two: the smaller of both conformal p-values.
+
+        At most this much less than 1 may be asked as coverage before the set of an image holds both answers.
+
+        Args:
+            probabilities: of malignancy, calibrated, shape (n,).
+
+        Returns:
+            Shape (n,), 0 to 1.
+        """
+        p = np.asarray(probabilities, dtype=np.float64)
+        below = np.searchsorted(self.malignant, p, side="right")
+        above = len(self.benign) - np.searchsorted(self.benign, p, side="left")
+        return np.minimum((1 + below) / (1 + len(self.malignant)), (1 + above) / (1 + len(self.benign)))
+
+    def sets(self, coverage: float = COVERAGE) -> PredictionSets:
+        """Prediction sets of this coverage: an answer is ruled out where its p-value is at most 1 - coverage.
+
+        With fewer than coverage / (1 - coverage) cases of a class, it is never ruled out.
+        """
+        digits = 10**DIGITS
+        miss, alarm = (int((1 - coverage) * (1 + len(part)) + 1e-9) for part in self)
+        # Outwards, as probabilities are rounded where decisions are taken.
+        return PredictionSets(
+            coverage,
+            float(np.floor(self.malignant[miss - 1] * digits) / digits) if miss else 0.0,
+            float(np.ceil(self.benign[-alarm] * digits) / digits) if alarm else 1.0,
+            len(self.malignant),
+            len(self.benign),
+        )
+
+
+def _least(values: Floats, groups: NDArray[np.object_]) -> Floats:
+    _, case = np.unique(groups, return_inverse=True)
+    lowest = np.full(case.max(initial=-1) + 1, np.inf)
+    np.minimum.at(lowest, case, values)
+    return np.sort(lowest)
