@@ -21,10 +21,10 @@ def investigate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write [default: the report folder].")] = None,
 ) -> None:
-    """Show where the model is unsure or wrong, with heat maps.
+    """Show where the model is unsure or wrong, or the label may be, with heat maps.
 
-    Writes weak_decisions.csv, and investigation.html with galleries of false negatives, false positives and
-    weak decisions. Exit code 1: an image that was evaluated can no longer be read.
+    Writes weak_decisions.csv, suspected_labels.csv, and investigation.html with galleries of false negatives, false
+    positives, weak decisions and suspected labels. Exit code 1: an image that was evaluated can no longer be read.
     """
     from melascope.errors import DataError
     from melascope.evaluate.evaluation import read
@@ -53,5 +53,6 @@ def investigate(
     typer.echo(f"weak decisions   {len(findings.weak):6}")
     typer.echo(f"false negatives  {len(findings.missed):6}")
     typer.echo(f"false positives  {len(findings.alarms):6}")
+    typer.echo(f"suspected labels {len(findings.suspected):6}")
     typer.echo(page)
     raise typer.Exit(1 if findings.gone else 0)

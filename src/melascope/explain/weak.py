@@ -1,11 +1,13 @@
-"""Weak decisions and wrong ones: which images, and what sets them apart."""
+"""Weak decisions, wrong ones and labels to doubt: which images, and what sets them apart."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from cleanlab.filter import find_label_issues
 
 from melascope import files, images, quality
 from melascope.errors import DataError, ImageError
@@ -41,6 +43,8 @@ class Findings:
     """False negatives at the threshold, the least probable first."""
     alarms: pd.DataFrame
     """False positives at the threshold, the most probable first."""
+    suspected: pd.DataFrame
+    """Those whose label may be wrong, by confident learning, the label that the model believes least first."""
     gone: tuple[str, ...]
     """What can no longer be read, and why; their qualities are missing."""
 
@@ -86,8 +90,23 @@ def find(
         weak.loc[from_middle[weak.index].sort_values(kind="stable").index],
         judged[positive & ~judged["called"]].sort_values("p_malignant", kind="stable"),
         judged[negative & judged["called"]].sort_values("p_malignant", ascending=False, kind="stable"),
+        judged.loc[_suspected(judged)],
         tuple(gone),
     )
+
+
+def _suspected(judged: pd.DataFrame) -> "pd.Index[Any]":
+    """Labels that are likely wrong, judged by a model that did not learn from them (Northcutt et al. 2021)."""
+    known = judged[judged["malignant"].notna()]
+    labels = known["malignant"].to_numpy(dtype=np.intp)
+    if len(np.unique(labels)) < 2:
+        return known.index[:0]
+    p = known["p_malignant"].to_numpy()
+    found = find_label_issues(
+        labels, np.stack([1 - p, p], axis=1), return_indices_ranked_by="self_confidence", n_jobs=1
+    )
+    suspected: pd.Index[Any] = known.index[found]
+    return suspected
 
 
 def _qualities(locators: list[str], tell: Progress) -> tuple[pd.DataFrame, list[str]]:

@@ -17,7 +17,7 @@ from melascope.learn.calibration import PredictionSets
 from melascope.progress import Progress, silent
 from melascope.report.html import picture, render
 
-PAGE, TABLE = "investigation.html", "weak_decisions.csv"
+PAGE, TABLE, REVIEW = "investigation.html", "weak_decisions.csv", "suspected_labels.csv"
 _MOST = 24  # images in a gallery
 _SIDE = 224
 _WORDS = ("benign", "malignant")
@@ -33,7 +33,7 @@ def write(
     out: Path,
     tell: Progress = silent,
 ) -> Path:
-    """Write the table of weak decisions and the page.
+    """Write the tables of weak decisions and of suspected labels, and the page.
 
     Args:
         findings: from `melascope.explain.weak.find`.
@@ -49,6 +49,8 @@ def write(
     with files.replacing(out / TABLE) as beside:
         (out / PAGE).unlink(missing_ok=True)  # galleries never stand beside the table of another run
         findings.weak[COLUMNS].to_csv(beside, index=False)
+    with files.replacing(out / REVIEW) as beside:
+        findings.suspected[COLUMNS].to_csv(beside, index=False)
     rule = _rule(predictor.card.prediction_sets, band)
     galleries = [
         {
@@ -73,6 +75,13 @@ def write(
                 f"{rule[0].upper()}{rule[1:]}; the closest to its middle first.",
                 findings.weak,
             ),
+            (
+                "Suspected labels",
+                "Images whose label may be wrong (confident learning, Northcutt et al. 2021), the label that the model "
+                "believes least first. Each is for a person to review, with histopathology where there is any: the "
+                "model may be the one that errs, and no figure is changed.",
+                findings.suspected,
+            ),
         )
     ]
     page = render(
@@ -88,6 +97,7 @@ def write(
         qualities=_qualities(findings),
         galleries=galleries,
         table=TABLE,
+        review=REVIEW,
     )
     files.write_text(out / PAGE, page)
     return out / PAGE
