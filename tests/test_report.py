@@ -1,5 +1,6 @@
 """The page: complete in itself, in the order a dermatologist reads, and honest where data are few."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +11,7 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from made_up import DATA_HASH, card, predictions
+from melascope import files
 from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess
 from melascope.report import figures, page
@@ -65,17 +67,21 @@ def test_page_holds_everything_and_reads_in_order(tmp_path: Path) -> None:
         r"url\((?!#)|@import|<script", (tmp_path / "report.html").read_text(encoding="utf-8")
     )
     assert reader.headings == [
-        "What was asked, and what this is not for",
-        "On whom",
-        "How well, at the clinical threshold",
+        "Malignant? Melanoma?",
+        "Images and patients",
+        "At the clinical threshold",
         "Other operating points",
         "Malignant or benign: the whole range of thresholds",
         "Melanoma or not melanoma: the whole range of thresholds",
+        "Does a probability mean what it says?",
+        "Which decisions to look at again",
         "By source",
-        "How sure",
-        "In whom",
+        "By patient and diagnosis",
+        "Under stress",
+        "Lesion or surroundings",
+        "What no figure here covers",
+        "Decisions about a patient",
         "All figures",
-        "Limits",
         "How to get this again",
     ]
     at = metrics["targets"]["malignant"]["at_threshold"]
@@ -90,6 +96,42 @@ def test_page_holds_everything_and_reads_in_order(tmp_path: Path) -> None:
         for name in ("roc", "precision_recall", "calibration", "confusion"):
             with Image.open(tmp_path / "figures" / f"{target}_{name}.png") as picture:
                 assert picture.width > 800
+
+
+def test_what_other_verbs_measured_is_on_the_page_if_it_is_of_the_same_model(tmp_path: Path) -> None:
+    metrics = assess(predictions(), card(), TEST, 20)
+    files.write_text(tmp_path / "metrics.json", json.dumps(metrics))
+    predictions().to_parquet(tmp_path / "predictions.parquet")
+    share = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 40}
+    found = {
+        "format": 1,
+        "command": "melascope stress a b --out c",
+        "model": metrics["model"]["identity"],
+        "threshold": metrics["model"]["threshold"]["malignant"],
+        "data": {"name": "data", "hash": metrics["data"]["hash"], "split": "test"},
+        "images": {"n": 40, "n_positive": 20, "of": 400},
+        "roc_auc": 0.9,
+        "resampling": {},
+        "changes": [
+            {"change": "hair", "level": 5, "told": "5 hairs", "refused": 0.0}
+            | dict.fromkeys(("roc_auc_change", "flipped", "lost", "alarms"), share)
+        ],
+    }
+    for changes, shown in (
+        ({}, True),
+        ({"model": "another@0123456789ab"}, False),
+        ({"threshold": 0.9}, False),
+        ({"data": {"hash": "0"}}, False),
+        ({"format": 0}, False),
+    ):
+        files.write_text(tmp_path / "stress.json", json.dumps({**found, **changes}))
+        written = page.renew(tmp_path)
+        assert written is not None
+        reader, text = _read(written)
+        assert ("All changes of the image" in reader.headings) == shown, changes
+        assert ("5 hairs" in text) == shown
+        assert ("melascope stress with this folder" in text) != shown
+    assert page.renew(tmp_path / "nothing") is None
 
 
 def test_warnings_stand_before_any_figure(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def attribution(
     from melascope.evaluate import attribution as measuring
     from melascope.report import attribution as page
     from melascope.report.figures import interval
+    from melascope.report.page import renew
 
     words = ["melascope", "attribution", str(model), str(data), "--masks", str(masks), "--out", str(out)]
     words += ["--split", split.value, "--images", str(images), "--seed", str(seed)]
@@ -39,6 +40,7 @@ def attribution(
             model, data, [m.locator for m in members], out, split.value, images, seed, shlex.join(words), tell
         )
         written = page.write(found, examples, out)
+        renew(out, tell)
     for target, parts in found["parts"].items():
         if parts["reason"]:
             typer.echo(f"{target}: {parts['reason']}")

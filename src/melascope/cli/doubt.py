@@ -24,11 +24,13 @@ def doubt(
     from melascope.evaluate import doubt as doubting
     from melascope.report import doubt as page
     from melascope.report.figures import interval
+    from melascope.report.page import renew
 
     words = ["melascope", "doubt", str(model), str(data), "--out", str(out), "--seed", str(seed)]
     with progress() as tell:
         found = doubting.doubt(model, data, out, seed, shlex.join(words), tell)
         written = page.write(found, out)
+        renew(out, tell)
     rates = [f"{100 * float(rate):.0f} %" for rate in found["methods"][0]["caught"]]
     typer.echo(f"{'errors caught at a referral of':32}" + "".join(f"{rate:>8}" for rate in rates) + "   area")
     for row in found["methods"]:

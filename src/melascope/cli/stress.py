@@ -27,6 +27,7 @@ def stress(
     from melascope.evaluate import stress as stressing
     from melascope.report import stress as page
     from melascope.report.figures import interval
+    from melascope.report.page import renew
 
     words = ["melascope", "stress", str(model), str(data), "--out", str(out), "--split", split.value]
     words += ["--images", str(images), "--seed", str(seed)]
@@ -35,6 +36,7 @@ def stress(
             model, data, out, split.value, images, seed, shlex.join(words), tell
         )
         written = page.write(found, examples, out)
+        renew(out, tell)
     typer.echo(f"{'change':16}{'level':32}{'labels that change':26}change of ROC-AUC")
     for row in found["changes"]:
         flipped, change = interval(row["flipped"], 3), interval(row["roc_auc_change"], 3)

@@ -11,9 +11,8 @@ from scipy.ndimage import binary_erosion
 from melascope import files
 from melascope.evaluate.attribution import PARTS, SIDE, TOLD
 from melascope.explain.overlay import pair
-from melascope.report.figures import BLUE, INK, MUTED, ORANGE, save, style, svg
+from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, save, style, svg
 from melascope.report.html import picture, render
-from melascope.report.page import FIGURES
 
 PAGE = "attribution.html"
 
@@ -29,6 +28,13 @@ def write(found: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> P
     Returns:
         The path of the page.
     """
+    shown = [_pictures(example) for example in examples]
+    files.write_text(out / PAGE, render("attribution.html", **parts(found, out), examples=shown))
+    return out / PAGE
+
+
+def parts(found: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What `templates/parts/attribution.html` needs; draws the figures into the report folder."""
     with style():
         drawn = {
             "parts": ("ROC-AUC on whole images, without the lesion, and on the lesion alone", _parts(found)),
@@ -36,17 +42,9 @@ def write(found: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> P
         }
     drawings = {}
     for name, (title, figure) in drawn.items():
-        save(figure, out / FIGURES / f"attribution_{name}.png")
+        save(figure, out / FOLDER / f"attribution_{name}.png")
         drawings[name] = svg(figure, title)
-    page = render(
-        "attribution.html",
-        found=found,
-        drawings=drawings,
-        told=TOLD,
-        examples=[_pictures(example) for example in examples],
-    )
-    files.write_text(out / PAGE, page)
-    return out / PAGE
+    return {"found": found, "drawings": drawings, "told": TOLD}
 
 
 def _pictures(example: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from melascope import files
-from melascope.report.figures import BLUE, INK, MUTED, ORANGE, canvas, save, style, svg
+from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, canvas, save, style, svg
 from melascope.report.html import render
-from melascope.report.page import FIGURES
 
 PAGE = "doubt.html"
 _LINES = ((MUTED, "--"), (ORANGE, "--"), (BLUE, "-"), (INK, ":"))
@@ -25,17 +24,17 @@ def write(found: dict[str, Any], out: Path) -> Path:
     Returns:
         The path of the page.
     """
+    files.write_text(out / PAGE, render("doubt.html", **parts(found, out)))
+    return out / PAGE
+
+
+def parts(found: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What `templates/parts/doubt.html` needs; draws the figure into the report folder."""
     with style():
         drawing = _risk_coverage(found["methods"])
-    save(drawing, out / FIGURES / "risk_coverage.png")
-    page = render(
-        "doubt.html",
-        found=found,
-        best=min(found["methods"], key=lambda row: row["area"]["value"]),
-        drawing=svg(drawing, "Share of wrong answers among those kept, by share of images referred"),
-    )
-    files.write_text(out / PAGE, page)
-    return out / PAGE
+    save(drawing, out / FOLDER / "risk_coverage.png")
+    label = "Share of wrong answers among those kept, by share of images referred"
+    return {"found": found, "drawings": {"risk_coverage": svg(drawing, label)}}
 
 
 def _risk_coverage(methods: list[dict[str, Any]]) -> Figure:

@@ -24,6 +24,7 @@ INK, MUTED, GRID, PAPER = "#17212b", "#566472", "#e6eaee", "#ffffff"
 BLUE, ORANGE = "#1f5fa8", "#b8500f"
 # Colours of a drawing, and the variables of templates/base.html that take their place in a page.
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", BLUE: "blue", ORANGE: "orange"}
+FOLDER = "figures"  # in a report folder
 FEW = 10  # images in a bin below which its observed share is not drawn
 _STYLE: Any = {
     "font.size": 10,

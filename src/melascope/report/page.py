@@ -1,16 +1,19 @@
 """`report.html`: what `metrics.json` says, in the order in which a dermatologist asks."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from melascope import files
-from melascope.evaluate.evaluation import METRICS, PAGE, PREDICTIONS
+from melascope.evaluate import attribution as attributing
+from melascope.evaluate import doubt as doubting
+from melascope.evaluate import stress as stressing
+from melascope.evaluate.evaluation import METRICS, PAGE, PREDICTIONS, read
 from melascope.evaluate.measured import NOT_RECORDED, WORDS
 from melascope.progress import Progress, silent
-from melascope.report import figures
+from melascope.report import attribution, doubt, figures, stress
 from melascope.report.html import render
 
-FIGURES = "figures"
 _MOST = 12  # words of a list, such as of diagnoses, that are named; the rest is summed up
 _DRAWN = {
     "roc": "ROC curve",
@@ -19,6 +22,11 @@ _DRAWN = {
     "calibration": "Calibration",
     "confusion": "Confusion matrices",
 }
+_BESIDE = {
+    doubting.NAME: (doubting.FORMAT, doubt),
+    stressing.NAME: (stressing.FORMAT, stress),
+    attributing.NAME: (attributing.FORMAT, attribution),
+}  # what else may be in a report folder, and who shows it
 _PLURAL = {"malignant": ("benign lesions", "malignant lesions"), "melanoma": ("other lesions", "melanomas")}
 
 
@@ -38,11 +46,11 @@ def write(metrics: dict[str, Any], folder: str | Path, tell: Progress = silent) 
     for i, (target, found) in enumerate(metrics["targets"].items()):
         drawings[target] = []
         for name in _DRAWN:
-            (folder / FIGURES / f"{target}_{name}.png").unlink(missing_ok=True)
+            (folder / figures.FOLDER / f"{target}_{name}.png").unlink(missing_ok=True)
         if found["reason"]:
             continue
         for name, figure in figures.of_target(target, found).items():
-            figures.save(figure, folder / FIGURES / f"{target}_{name}.png")
+            figures.save(figure, folder / figures.FOLDER / f"{target}_{name}.png")
             drawings[target].append(
                 {"name": name, "svg": figures.svg(figure, f"{_DRAWN[name]} for {target}")}
             )
@@ -56,10 +64,35 @@ def write(metrics: dict[str, Any], folder: str | Path, tell: Progress = silent) 
         share=share,
         hundred=hundred,
         listed=listed,
-        names=[METRICS, PREDICTIONS, FIGURES],
+        beside=_beside(metrics, folder),
+        names=[METRICS, PREDICTIONS, figures.FOLDER],
     )
     files.write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def renew(folder: str | Path, tell: Progress = silent) -> Path | None:
+    """Write the page of a report folder anew, with what was measured since; None where no evaluation is in it."""
+    return write(read(folder)[1], folder, tell) if (Path(folder) / METRICS).is_file() else None
+
+
+def findings(metrics: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    """What other verbs found of the same model on the same data, by the name of its file without `.json`."""
+    found = {}
+    for name, (expected, _) in _BESIDE.items():
+        path = folder / name
+        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        model, threshold = metrics["model"], metrics["model"]["threshold"]["malignant"]
+        of = (told.get("format"), told.get("model"), told.get("threshold", threshold))
+        if of == (expected, model["identity"], threshold) and told["data"]["hash"] == metrics["data"]["hash"]:
+            found[path.stem] = told
+    return found
+
+
+def _beside(metrics: dict[str, Any], folder: Path) -> dict[str, Any]:
+    found = findings(metrics, folder)
+    shown = {Path(name).stem: drawer for name, (_, drawer) in _BESIDE.items()}
+    return {name: shown[name].parts(found[name], folder) if name in found else None for name in shown}
 
 
 def share(figure: dict[str, Any] | None, digits: int = 1) -> str:

@@ -9,9 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from melascope import files
 from melascope.learn.search import Found, Search
-from melascope.report.figures import BLUE, INK, MUTED, ORANGE, PAPER, save, style, svg
+from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, PAPER, save, style, svg
 from melascope.report.html import render
-from melascope.report.page import FIGURES
 
 PAGE = "search.html"
 _LOGARITHMIC = ("rate", "weight_decay")
@@ -38,7 +37,7 @@ def write(found: Found, asked: Search, out: Path) -> Path:
                 "settings": ("Score by setting", _settings(judged, asked.names, found.best)),
             }
         for name, (title, figure) in drawn.items():
-            save(figure, out / FIGURES / f"search_{name}.png")
+            save(figure, out / FOLDER / f"search_{name}.png")
             drawings.append({"title": title, "svg": svg(figure, title)})
     best = found.trials[found.trials["number"] == found.best].to_dict("records")
     page = render(

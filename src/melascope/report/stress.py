@@ -9,9 +9,8 @@ from PIL import Image
 
 from melascope import files
 from melascope.evaluate.stress import Example
-from melascope.report.figures import BLUE, MUTED, ORANGE, save, style, svg
+from melascope.report.figures import BLUE, FOLDER, MUTED, ORANGE, save, style, svg
 from melascope.report.html import picture, render
-from melascope.report.page import FIGURES
 
 PAGE = "stress.html"
 _SIDE = 200
@@ -28,26 +27,28 @@ def write(found: dict[str, Any], examples: list[Example], out: Path) -> Path:
     Returns:
         The path of the page.
     """
+    shown = parts(found, out)
+    galleries = []
+    for row in shown["worst"]:
+        pairs = [_pair(example) for example in examples if example.change == row["change"]]
+        if pairs:
+            galleries.append({"row": row, "figures": pairs})
+    files.write_text(out / PAGE, render("stress.html", **shown, galleries=galleries))
+    return out / PAGE
+
+
+def parts(found: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What `templates/parts/stress.html` needs; draws the figure into the report folder."""
     rows = found["changes"]
     with style():
         drawing = _forest(rows)
-    save(drawing, out / FIGURES / "stress.png")
+    save(drawing, out / FOLDER / "stress.png")
     strongest = {row["change"]: row for row in rows}  # the last level of each
-    worst = sorted(strongest.values(), key=lambda row: -row["flipped"]["value"])
-    galleries = []
-    for row in worst:
-        shown = [example for example in examples if example.change == row["change"]]
-        if shown:
-            galleries.append({"row": row, "figures": [_pair(example) for example in shown]})
-    page = render(
-        "stress.html",
-        found=found,
-        worst=worst,
-        drawing=svg(drawing, "Labels that change and change of ROC-AUC, by change and level"),
-        galleries=galleries,
-    )
-    files.write_text(out / PAGE, page)
-    return out / PAGE
+    return {
+        "found": found,
+        "worst": sorted(strongest.values(), key=lambda row: -row["flipped"]["value"]),
+        "drawings": {"stress": svg(drawing, "Labels that change and change of ROC-AUC, by change and level")},
+    }
 
 
 def _pair(example: Example) -> dict[str, Any]:
