@@ -1,6 +1,5 @@
 """`melascope investigate`: weak decisions, misses and false alarms of an evaluation."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +26,7 @@ def investigate(
     positives, weak decisions and suspected labels. Exit code 1: an image that was evaluated can no longer be read.
     """
     from melascope.errors import DataError
-    from melascope.evaluate.evaluation import read
+    from melascope.evaluate.evaluation import read, same_model
     from melascope.explain import weak
     from melascope.infer.predictor import Predictor
     from melascope.report import investigation
@@ -37,14 +36,10 @@ def investigate(
     except ValueError:
         raise DataError(f"--band {band}: give two probabilities, such as 0.45,0.55") from None
     predictions, metrics = read(report)
-    evaluated = metrics["model"]
     with progress() as tell:
-        predictor = Predictor.load(evaluated["path"], tell)
+        predictor = Predictor.load(metrics["model"]["path"], tell)
         card = predictor.card
-        same = ("identity", "threshold", "calibration", "prediction_sets")
-        now = json.loads(json.dumps({"identity": card.identity, **card.document()}))  # as the report keeps it
-        if any(now[name] != evaluated[name] for name in same):
-            raise DataError(f"{report}: its model has changed since; evaluate again")
+        same_model(card, metrics, report)
         chosen = (low, high) if band else None
         findings = weak.find(predictions, card.threshold["malignant"], card.prediction_sets, chosen, tell)
         page = investigation.write(findings, predictor, metrics, chosen, out or report, tell)

@@ -14,6 +14,7 @@ from melascope import __version__
 from melascope.cli import (
     attribution,
     calibrate,
+    card,
     demo,
     doubt,
     evaluate,
@@ -48,6 +49,7 @@ for verb in (
     attribution,
     doubt,
     investigate,
+    card,
     explain,
     predict,
     demo,

@@ -42,6 +42,7 @@ PREDICTIONS, METRICS, PAGE = "predictions.parquet", "metrics.json", "report.html
 _SUBGROUPS = ["age_approx", "sex", "site", "skin_type"]
 _KEPT = ["image_id", "path", "source", "group", "split", "diagnosis", *TARGETS]
 _PACKAGES = ("numpy", "onnxruntime", "pandas", "pillow")
+_SAME = ("identity", "threshold", "calibration", "prediction_sets")
 
 
 def evaluate(
@@ -130,6 +131,17 @@ def read(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: not a whole report ({error}); evaluate again") from error
     return predictions, metrics
+
+
+def same_model(card: Card, metrics: dict[str, Any], folder: str | Path) -> None:
+    """Check that a model still is what a report folder tells of.
+
+    Raises:
+        DataError: if its network, thresholds or calibration have changed since.
+    """
+    now = json.loads(json.dumps({"identity": card.identity, **card.document()}))  # as the report keeps it
+    if any(now[name] != metrics["model"][name] for name in _SAME):
+        raise DataError(f"{folder}: its model has changed since; evaluate again")
 
 
 def predict(predictor: Predictor, table: pd.DataFrame, tell: Progress = silent) -> pd.DataFrame:

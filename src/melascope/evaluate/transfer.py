@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from melascope import files, manifest
+from melascope.errors import DataError
 from melascope.evaluate import evaluation
 from melascope.labels import TARGETS
 from melascope.learn import training
+from melascope.learn.card import Card
 from melascope.learn.settings import Settings
 from melascope.prepare import folds
 from melascope.progress import Progress, silent
@@ -57,6 +59,28 @@ def transfer(data: Path, out: Path, settings: Settings, tell: Progress = silent)
         "targets": {target: _rows(measured, target) for target in TARGETS},
     }
     files.write_text(out / NAME, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    return found
+
+
+def read(path: Path, card: Card) -> dict[str, Any]:
+    """Read what `transfer.json` tells of a model's recipe.
+
+    Raises:
+        DataError: if it is no such file, or of another recipe or other data than the model.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        same = found["data"] == card.data.get("hash")
+        # Weights are a path here, and a name with its hash there.
+        ours, theirs = (
+            {**s, "weights": None} for s in (card.training.get("settings", {}), found["settings"])
+        )
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not the figures of `melascope hold-out` ({error})") from error
+    if not same or ours != theirs:
+        raise DataError(f"{path}: of another recipe, or of other data, than {card.identity}")
     return found
 
 

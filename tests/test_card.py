@@ -1,0 +1,130 @@
+"""The model's card for people, and the table of reporting guidelines: nothing is said to be told that is not."""
+
+import json
+import shutil
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from made_up import DATA_HASH, card, predictions
+from melascope import files
+from melascope.cli.main import app
+from melascope.errors import DataError
+from melascope.evaluate.caveats import Origin
+from melascope.evaluate.evaluation import assess
+from melascope.learn.settings import Settings
+from melascope.report import guidelines, page
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    """A report folder, and the card of its model beside it."""
+    folder = tmp_path_factory.mktemp("report")
+    settings = {**Settings(weights="imagenet").__dict__, "weights": "w.h5 (sha256 0)"}
+    images = {"train": {"here": 70, "there": 10}, "validation": {"here": 9}, "test": {"here": 12, "there": 3}}
+    gate = {"sha256": "0", "refused": {"documents": 0.97}, "false_refusals": {"here": 0.01}}
+    made = replace(
+        card(),
+        data={"hash": DATA_HASH, "images": images, "licenses": ["CC-0"]},
+        training={"settings": settings, "best_epoch": 7},
+        gate={**gate, "false_refusals_unseen": {}},
+    )
+    (folder / "model.keras").touch()
+    made.write(folder / "model.json")
+    table = predictions()
+    metrics = assess(table, made, Origin("data", DATA_HASH, "test", False), str(folder / "model"), 50)
+    table.to_parquet(folder / "predictions.parquet")
+    files.write_text(folder / "metrics.json", json.dumps(metrics))
+    page.renew(folder)
+    return folder
+
+
+def run(*words: object) -> str:
+    result = CliRunner().invoke(app, ["card", *map(str, words)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+def test_the_card_tells_what_the_model_is_for_made_of_and_worth(report, tmp_path):
+    assert run(report, "--out", tmp_path).splitlines() == [
+        str(tmp_path / "card.html"),
+        str(tmp_path / "guidelines.html"),
+    ]
+    text = " ".join(unescape((tmp_path / "card.html").read_text()).split())
+    metrics = json.loads((report / "metrics.json").read_text())
+    value = metrics["targets"]["malignant"]["roc_auc"]["value"]
+    for words in ("never replaces one", "MobileNetV2", "w.h5 (sha256 0)", "CC-0", "97 %", f"{value:.3f}"):
+        assert words in text.replace("\u00a0", " "), words
+    assert (
+        '<td class="num">70</td><td class="num">9</td><td class="num">12</td>' in text
+    )  # images of one source
+    assert "melascope hold-out" in text  # what was not measured is named
+    for verb in ("doubt", "stress", "attribution"):
+        assert f"melascope {verb}" in text
+
+
+def test_every_item_of_the_guidelines_is_there_once():
+    numbers = {name: [item.number for item in items] for name, items in guidelines.GUIDELINES.items()}
+    assert [int(number) for number in numbers["CLAIM 2024"]] == list(range(1, 45))
+    for name, last in (("TRIPOD+AI", 27), ("STARD-AI", 40)):
+        assert len(set(numbers[name])) == len(numbers[name])
+        assert list(dict.fromkeys(int(n.rstrip("abcdefg")) for n in numbers[name])) == list(
+            range(1, last + 1)
+        )
+    assert len(numbers["TRIPOD+AI"]) == 52
+
+
+def test_places_that_answer_are_there(report, tmp_path):
+    """A chapter of the report, or a section of the card, for each place that the table names."""
+    run(report, "--out", tmp_path)
+    told = (report / "report.html").read_text().replace("&amp;", "&")
+    shown = (tmp_path / "card.html").read_text()
+    for place in guidelines.ALWAYS - {guidelines.AUDIT, guidelines.FIGURES, guidelines.AGAIN}:
+        where, _, name = place.partition(", ")
+        if where == "card":
+            assert f"<h2>{name.capitalize()}</h2>" in shown, place
+        else:
+            assert f"{where.removeprefix('report ')} · {name.capitalize()}" in told, place
+    for place in (guidelines.FIGURES, guidelines.AGAIN):
+        assert f"<h2>{place.partition(', ')[2].capitalize()}</h2>" in told
+
+
+def test_what_was_not_measured_is_not_called_answered():
+    def statuses(there: set[str]) -> dict[str, str]:
+        return {row["number"]: row["status"] for row in guidelines.answers(there)["CLAIM 2024"]}
+
+    nothing = statuses(set())
+    assert nothing["30"] == nothing["31"] == nothing["33"] == nothing["44"] == "not answered"
+    assert nothing["39"] == "partly"
+    more = statuses({guidelines.STRESS, guidelines.ATTRIBUTION, guidelines.CLINICS})
+    assert more["30"] == more["31"] == more["33"] == more["39"] == "answered"
+    assert more["44"] == "not answered"
+    assert more["14"] == "partly"  # what a place lacks does not come with measuring
+
+
+def test_hold_out_figures_of_another_recipe_are_refused(report, tmp_path):
+    figure = {"value": 0.781, "low": 0.76, "high": 0.8}
+    rows = [{"source": name, "n": 90, "n_positive": 9, "model": figure} for name in ("here", "there", "mean")]
+    settings = Settings(weights="/somewhere/w.h5").__dict__
+    told = {"settings": settings, "data": DATA_HASH, "targets": {"malignant": rows, "melanoma": rows}}
+    path = tmp_path / "transfer.json"
+    path.write_text(json.dumps(told))
+    run(report, "--hold-out", path, "--out", tmp_path)
+    assert (tmp_path / "card.html").read_text().count("0.781") == 6
+    for changes in ({"data": "0"}, {"settings": {**settings, "epochs": 99}}, {"settings": None}):
+        path.write_text(json.dumps({**told, **changes}))
+        with pytest.raises(DataError, match=r"transfer\.json"):
+            run(report, "--hold-out", path, "--out", tmp_path)
+
+
+def test_a_model_that_changed_since_gets_no_card(report, tmp_path):
+    folder = Path(shutil.copytree(report, tmp_path / "report"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["model"]["threshold"]["malignant"] += 0.01
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(DataError, match="evaluate again"):
+        run(folder)
