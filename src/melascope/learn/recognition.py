@@ -3,7 +3,8 @@
 A gate fitted to the clinics at hand refuses another clinic's images for their camera alone. Two remedies: both sides
 are shown in other light, scale, sharpness and compression, so that none of these tells them apart; and where the data
 have several sources, the threshold is set by leaving each out in turn, to refuse at most `MOST_FALSE` of a source that
-the gate never saw.
+the gate never saw. What must be refused of that source is left out with it: a gate that learned a clinic's close-ups
+without its dermoscopic images would know the clinic by what to refuse.
 """
 
 import warnings
@@ -42,6 +43,9 @@ _ROUNDS = 15  # over all images, of the second network's training
 _SPOILT = {"seen": 1, "no lesion": 2}  # changed copies of each image
 PHOTOGRAPHS = "photographs"
 
+Features = NDArray[np.float32]
+Kind = tuple[str, str]  # what must be refused: a word for it, and its source if it is one of the data's
+
 
 def fit(
     model: Path,
@@ -77,7 +81,7 @@ def fit(
     table = manifest.read(data)
     used = manifest.usable(table).reset_index(drop=True)
     pixels = decoded(used, card.input_size, data, tell)
-    source = used["source"].astype(str).str.partition("/")[0].to_numpy()
+    source = _data_set(used).to_numpy()
     seen, held = {}, {}
     for name in np.unique(source):
         inside = source == name
@@ -85,10 +89,11 @@ def fit(
         seen[name] = look.at(pixels[rows], rng, _SPOILT["seen"])
         rows = np.flatnonzero(inside & (used["split"] == "validation").to_numpy())
         held[name] = look.at(pixels[rows])
-    learned, tested = {}, {}
+    learned: dict[Kind, Features] = {}
+    tested: dict[str, list[Features]] = {}
     for kind, shown in _strangers(table, others or {}, card.input_size, rng).items():
         third = len(shown) // 3
-        tested[kind] = look.at(shown[:third])
+        tested.setdefault(kind[0], []).append(look.at(shown[:third]))
         learned[kind] = look.at(shown[third:], rng, _SPOILT["no lesion"])
     recogniser, unseen = _fitted(seen, held, learned, seed)
     recogniser.write(beside(model))
@@ -98,7 +103,9 @@ def fit(
             "sha256": files.sha256(beside(model)),
             "false_refusals": {k: _refused(recogniser, v) for k, v in held.items() if len(v)},
             "false_refusals_unseen": unseen,
-            "refused": {k: _refused(recogniser, v) for k, v in tested.items() if len(v)},
+            "refused": {
+                k: _refused(recogniser, v) for k, parts in tested.items() if len(v := np.concatenate(parts))
+            },
         },
     )
     card.write(model.with_suffix(".json"))
@@ -113,7 +120,7 @@ class _Look:
 
     def at(
         self, pixels: NDArray[np.uint8], rng: np.random.Generator | None = None, changed: int = 0
-    ) -> NDArray[np.float32]:
+    ) -> Features:
         """Features of images, and of so many changed copies of each, shape (images, features)."""
         rows = np.arange(len(pixels))
         shown = [pixels[i : i + 256] for i in range(0, len(rows), 256)]
@@ -131,19 +138,26 @@ class _Look:
 
 def _strangers(
     table: pd.DataFrame, others: Mapping[str, Sequence[str]], size: int, rng: np.random.Generator
-) -> dict[str, NDArray[np.uint8]]:
+) -> dict[Kind, NDArray[np.uint8]]:
     """Images that must be refused, by kind."""
     shown = {
-        kind: np.stack([images.fit(clutter(kind, int(rng.integers(2**31))), size) for _ in range(_DRAWN)])
+        (kind, ""): np.stack(
+            [images.fit(clutter(kind, int(rng.integers(2**31))), size) for _ in range(_DRAWN)]
+        )
         for kind in KINDS
     }
-    shown[PHOTOGRAPHS] = np.stack([_crop(rng, size) for _ in range(_DRAWN)])
+    shown[PHOTOGRAPHS, ""] = np.stack([_crop(rng, size) for _ in range(_DRAWN)])
     left_out = table[table["excluded"].str.startswith("not dermoscopic")]
-    of_data = {str(kind): part["path"].tolist() for kind, part in left_out.groupby("modality")}
-    for kind, locators in {**of_data, **others}.items():
+    of = [left_out["modality"].astype(str), _data_set(left_out)]
+    named = {(str(kind), str(source)): part["path"].tolist() for (kind, source), part in left_out.groupby(of)}
+    for name, locators in {**named, **{(kind, ""): list(names) for kind, names in others.items()}}.items():
         order = rng.permutation(len(locators))[:_MOST]
-        shown[kind] = np.stack([images.load(locators[i], size) for i in order])
+        shown[name] = np.stack([images.load(locators[i], size) for i in order])
     return shown
+
+
+def _data_set(table: pd.DataFrame) -> "pd.Series[str]":
+    return table["source"].astype(str).str.partition("/")[0]
 
 
 def _crop(rng: np.random.Generator, size: int) -> Pixels:
@@ -160,15 +174,22 @@ def _spoil(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _fitted(
-    seen: Mapping[str, NDArray[np.float32]],
-    held: Mapping[str, NDArray[np.float32]],
-    learned: Mapping[str, NDArray[np.float32]],
+    seen: Mapping[str, Features],
+    held: Mapping[str, Features],
+    learned: Mapping[Kind, Features],
     seed: int,
 ) -> tuple[Recogniser, dict[str, float]]:
     """The gate, and the share that it refuses of each source when that is left out."""
     judged = {name: held[name] if len(held[name]) else seen[name] for name in seen}
     turns = [name for name in seen if len(seen) > 1 and min(len(seen[name]), len(judged[name])) >= _ENOUGH]
-    partial = {name: _network({k: v for k, v in seen.items() if k != name}, learned, seed) for name in turns}
+    partial = {
+        name: _network(
+            {k: v for k, v in seen.items() if k != name},
+            {k: v for k, v in learned.items() if k[1] != name},
+            seed,
+        )
+        for name in turns
+    }
     limits, unknown = {}, {}
     for name, gate in partial.items():
         known = np.concatenate([gate.score(v) for k, v in judged.items() if k != name])
@@ -183,9 +204,7 @@ def _fitted(
     return replace(whole, threshold=threshold), unseen
 
 
-def _network(
-    seen: Mapping[str, NDArray[np.float32]], learned: Mapping[str, NDArray[np.float32]], seed: int
-) -> Recogniser:
+def _network(seen: Mapping[str, Features], learned: Mapping[Kind, Features], seed: int) -> Recogniser:
     """Fit the second network; sources weigh the same, and so do both sides.
 
     Of what is to be refused, images weigh as much as drawings, which are easy to tell; kinds weigh the same in either.
@@ -193,10 +212,10 @@ def _network(
     parts = [*seen.values(), *learned.values()]
     features = np.concatenate(parts)
     shares = [*(1 / len(seen) / len(part) for part in seen.values())]
-    drawings = sum(kind in KINDS for kind in learned)
+    drawings = sum(kind in KINDS for kind, _ in learned)
     shares += [
         1 / 2 / (drawings if kind in KINDS else len(learned) - drawings) / len(part)
-        for kind, part in learned.items()
+        for (kind, _), part in learned.items()
     ]
     weights = np.repeat(shares, [len(part) for part in parts])
     truth = np.repeat([1] * len(seen) + [0] * len(learned), [len(part) for part in parts])
@@ -214,5 +233,5 @@ def _network(
     return Recogniser(mean, scale, hidden, output[:, 0], 0.0)
 
 
-def _refused(recogniser: Recogniser, features: NDArray[np.float32]) -> float:
+def _refused(recogniser: Recogniser, features: Features) -> float:
     return float(1 - recogniser.knows(features).mean())
