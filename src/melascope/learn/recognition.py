@@ -38,6 +38,7 @@ _MOST = 400  # images of any other kind
 _LESIONS = 1500  # images a source, at most
 _ENOUGH = 50  # images of a source, for it to be left out in turn
 _UNITS = 48
+_MEMBERS = 5  # networks, whose mean varies less on images unlike those learned from
 _PENALTY = 1.0
 _ROUNDS = 15  # over all images, of the second network's training
 _SPOILT = {"seen": 1, "no lesion": 2}  # changed copies of each image
@@ -205,7 +206,7 @@ def _fitted(
 
 
 def _network(seen: Mapping[str, Features], learned: Mapping[Kind, Features], seed: int) -> Recogniser:
-    """Fit the second network; sources weigh the same, and so do both sides.
+    """Fit the second network, a mean of `_MEMBERS`; sources weigh the same, and so do both sides.
 
     Of what is to be refused, images weigh as much as drawings, which are easy to tell; kinds weigh the same in either.
     """
@@ -220,17 +221,22 @@ def _network(seen: Mapping[str, Features], learned: Mapping[Kind, Features], see
     weights = np.repeat(shares, [len(part) for part in parts])
     truth = np.repeat([1] * len(seen) + [0] * len(learned), [len(part) for part in parts])
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
-    rng = np.random.default_rng(seed)
-    drawn = rng.choice(len(features), len(features), p=weights / weights.sum())
-    fitted = MLPClassifier(
-        (_UNITS,), alpha=_PENALTY, learning_rate_init=5e-4, max_iter=_ROUNDS, random_state=seed
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped early on purpose
-        fitted.fit(np.clip((features[drawn] - mean) / scale, -CLIP, CLIP), truth[drawn])
-    layers = [np.vstack([*pair]) for pair in zip(fitted.coefs_, fitted.intercepts_, strict=True)]
-    hidden, output = (layer.astype(np.float32) for layer in layers)
-    return Recogniser(mean, scale, hidden, output[:, 0], 0.0)
+    units, outputs, offset = [], [], 0.0
+    for member in range(_MEMBERS):
+        rng = np.random.default_rng([seed, member])
+        drawn = rng.choice(len(features), len(features), p=weights / weights.sum())
+        fitted = MLPClassifier(
+            (_UNITS,), alpha=_PENALTY, learning_rate_init=5e-4, max_iter=_ROUNDS, random_state=seed + member
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped early on purpose
+            fitted.fit(np.clip((features[drawn] - mean) / scale, -CLIP, CLIP), truth[drawn])
+        units.append(np.vstack([fitted.coefs_[0], fitted.intercepts_[0]]))
+        outputs.append(fitted.coefs_[1][:, 0] / _MEMBERS)
+        offset += float(fitted.intercepts_[1][0]) / _MEMBERS
+    # The mean of several networks is one network with all their units.
+    hidden, output = np.hstack(units), np.append(np.concatenate(outputs), offset)
+    return Recogniser(mean, scale, hidden.astype(np.float32), output.astype(np.float32), 0.0)
 
 
 def _refused(recogniser: Recogniser, features: Features) -> float:
