@@ -23,7 +23,7 @@ from melascope.learn.augment import augment
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
 from melascope.learn.card import Card
-from melascope.learn.settings import Settings
+from melascope.learn.settings import Artefacts, Settings
 
 SMALL = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=2, batch=8)
 
@@ -309,6 +309,32 @@ def test_an_epoch_sees_every_image_once_and_the_next_one_in_another_order():
     assert sorted(seen[0]) == sorted(seen[1]) == list(range(16))
     assert list(seen[0]) != list(seen[1])
     assert list(seen[0]) == list(seen[2])
+
+
+def test_the_mean_of_two_trainings_is_that_of_their_weights(tmp_path):
+    data = make_data(tmp_path / "data")
+    with pytest.raises(ModelError, match="pretrained"):
+        training.train(data, tmp_path / "no", Settings(**{**vars(SMALL), "artefacts": Artefacts.mean}))
+    weights = tmp_path / "some.weights.h5"
+    backbones.make("MobileNetV2", keras.Input((32, 32, 3))).save_weights(weights)
+    asked = Settings(
+        **{**vars(SMALL), "epochs": 1, "weights": str(weights), "rate": 1e-3, "artefacts": Artefacts.mean}
+    )
+    made = training.train(data, tmp_path / "run", asked)
+    assert made == [tmp_path / "run" / "base.keras", tmp_path / "run" / "model.keras"]
+    parts = [
+        network.load(tmp_path / "run" / name / "model.keras").get_weights() for name in ("none", "drawn")
+    ]
+    assert any((one != other).any() for one, other in zip(*parts, strict=True))
+    for kept, one, other in zip(network.load(made[1]).get_weights(), *parts, strict=True):
+        np.testing.assert_allclose(kept, (one + other) / 2, rtol=1e-6, atol=1e-7)
+    card = Card.read(tmp_path / "run" / "model.json")
+    assert card.training["settings"]["artefacts"] == "mean"
+    assert card.training["drawn"]["epochs_run"] == card.training["none"]["epochs_run"] == 1
+    assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 3
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert training.train(data, tmp_path / "run", asked) == made  # finished: nothing is done again
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
 
 
 @pytest.mark.parametrize("backbone", ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV2"])

@@ -35,6 +35,7 @@ RECIPE = {
     "epochs": 10,
     "patience": 10,
     "augmentation": 1.5,
+    "artefacts": "mean",
     "unfrozen": 0.65,
     "seed": 0,
 }

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from melascope.cli.walk import walk
-from melascope.learn.settings import Settings
+from melascope.learn.settings import Artefacts, Settings
 from melascope.progress import Progress
 
 _OPTIONS: dict[str, Any] = {
@@ -32,6 +32,13 @@ _OPTIONS: dict[str, Any] = {
     "weight_decay": Annotated[float, typer.Option(min=0, help="Of AdamW.")],
     "augmentation": Annotated[
         float, typer.Option(min=0, max=2, help="Strength of random changes of place, scale and colour.")
+    ],
+    "artefacts": Annotated[
+        Artefacts,
+        typer.Option(
+            help="Whether hair, marks, bubbles, blur and the like are drawn; mean: train with and without, and keep "
+            "the mean of the weights."
+        ),
     ],
     "label_smoothing": Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of a label that is replaced by a coin's.")

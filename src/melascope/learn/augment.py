@@ -11,22 +11,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from melascope.images import Pixels
-from melascope.learn import artefacts
+from melascope.learn.artefacts import in_camera, on_skin
 
 
-def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
+def augment(
+    pixels: Pixels, rng: np.random.Generator, strength: float = 1.0, artefacts: bool = True
+) -> Pixels:
     """Change one square image at random.
 
     Args:
         pixels: shape (S, S, 3).
         rng: source of all randomness, so that a seed gives the same images again.
         strength: factor on the range of every change but rotation and flips, and on the chance of artefacts, 0 to 2.
+        artefacts: whether any are drawn.
 
     Returns:
         Pixels of the same shape.
     """
-    moved = _move(artefacts.on_skin(pixels, rng, strength), rng, strength)
-    return artefacts.in_camera(np.asarray(_recolour(moved, rng, strength)), rng, strength)
+    if not artefacts:
+        return np.asarray(_recolour(_move(pixels, rng, strength), rng, strength))
+    moved = _move(on_skin(pixels, rng, strength), rng, strength)
+    return in_camera(np.asarray(_recolour(moved, rng, strength)), rng, strength)
 
 
 def _move(pixels: Pixels, rng: np.random.Generator, strength: float) -> Image.Image:

@@ -24,11 +24,13 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         seed: int,
         epoch: int,
         strength: float = 1.0,
+        artefacts: bool = True,
     ) -> None:
         # A worker thread prepares the next batches while the network learns from this one.
         super().__init__(workers=1, max_queue_size=4)
         self._pixels, self._goals = pixels, goals
-        self._seed, self._epoch, self._strength = seed, epoch, strength
+        self._seed, self._epoch = seed, epoch
+        self._strength, self._artefacts = strength, artefacts
         self._batch = min(batch, len(rows))
         self._order = np.random.default_rng([seed, epoch]).permutation(rows)
 
@@ -39,7 +41,10 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         rows = self._order[index * self._batch : (index + 1) * self._batch]
         changed = [
             augment(
-                self._pixels[row], np.random.default_rng([self._seed, self._epoch, int(row)]), self._strength
+                self._pixels[row],
+                np.random.default_rng([self._seed, self._epoch, int(row)]),
+                self._strength,
+                self._artefacts,
             )
             for row in rows
         ]

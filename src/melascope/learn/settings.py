@@ -3,10 +3,20 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from melascope import files
 from melascope.errors import DataError
+
+
+class Artefacts(StrEnum):
+    """Whether training shows drawn hair, marks, bubbles and the like (see `melascope.learn.artefacts`)."""
+
+    none = "none"
+    drawn = "drawn"
+    mean = "mean"
+    """Train twice from the same start, with and without, and keep the mean of both networks' weights."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class Settings:
     weight_decay: float = 1e-4
     augmentation: float = 1.0
     """Strength of the random changes, 0 to 2."""
+    artefacts: Artefacts = Artefacts.drawn
     label_smoothing: float = 0.0
     """Share of a target's label that is replaced by a coin's."""
     unfrozen: float = 1.0

@@ -26,10 +26,10 @@ from melascope.labels import FAMILIES, TARGETS, family
 from melascope.learn import checkpoint, head, network, operating
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
-from melascope.learn.card import Card
+from melascope.learn.card import Card, copy_model
 from melascope.learn.loss import BalancedCrossEntropy, family_weights, goals, target_weights
 from melascope.learn.pixels import decoded
-from melascope.learn.settings import Settings, claim
+from melascope.learn.settings import Artefacts, Settings, claim
 from melascope.progress import Progress, silent
 
 MODEL, BASE = "model", "base"
@@ -91,6 +91,8 @@ def train(
     done = [path for name in (BASE, MODEL) if (path := run / f"{name}.keras").is_file()]
     if (run / f"{MODEL}.json").is_file():
         return done
+    if settings.artefacts is Artefacts.mean and settings.epochs > 0:
+        return _mean(table, data, run, settings, tell)
     keras.utils.set_random_seed(settings.seed)
     net = network.build(settings.backbone, settings.size, settings.weights, settings.dropout)
     learned = _load(table, data, settings, tell)
@@ -110,6 +112,29 @@ def train(
         made.append(_keep(net, MODEL, learned, run, settings, training, tell))
         checkpoint.clear(run)
     return made
+
+
+def _mean(table: pd.DataFrame, data: Path, run: Path, settings: Settings, tell: Progress) -> list[Path]:
+    """Train without and with artefacts, and keep the mean of the weights (Wortsman et al. 2022, model soups)."""
+    if settings.weights is None:
+        raise ModelError(
+            "--artefacts mean needs pretrained weights: networks that start at random have no mean"
+        )
+    first, second = (run / name for name in (Artefacts.none, Artefacts.drawn))
+    base, _ = train(data, first, replace(settings, artefacts=Artefacts.none), tell)
+    train(data, second, replace(settings, artefacts=Artefacts.drawn), tell, start=first)
+    copy_model(base, run / f"{BASE}.keras", f"{run.name}-{BASE}")
+    members = [member / f"{MODEL}.keras" for member in (first, second)]
+    nets = [network.load(path) for path in members]
+    weights = zip(*(net.get_weights() for net in nets), strict=True)
+    nets[0].set_weights([np.mean(parts, axis=0) for parts in weights])
+    courses = [
+        pd.read_csv(path.with_name("history.csv")).assign(artefacts=path.parent.name) for path in members
+    ]
+    files.write_text(run / "history.csv", pd.concat(courses).to_csv(index=False))
+    training = {path.parent.name: Card.read(path.with_suffix(".json")).training for path in members}
+    kept = _keep(nets[0], MODEL, _load(table, data, settings, tell), run, settings, training, tell)
+    return [run / f"{BASE}.keras", kept]
 
 
 def _load(table: pd.DataFrame, data: Path, settings: Settings, tell: Progress) -> _Data:
@@ -209,6 +234,7 @@ def _fine_tune(
             seed=settings.seed,
             epoch=epoch,
             strength=settings.augmentation,
+            artefacts=settings.artefacts is Artefacts.drawn,
         )
         fitted = trainer.fit(
             batches, verbose=0, shuffle=False, callbacks=[_Tell(tell, epoch, settings.epochs)]
