@@ -74,12 +74,13 @@ def test_the_predictions_are_json_lines_that_keep_the_contract(quick):
     predictions = pd.read_parquet(out / "report" / "predictions.parquet").set_index("image_id")
     for line in lines:
         assert tuple(line) == FIELDS == COLUMNS
-        assert line["status"] == "ok"
-        assert line["label"] == ("malignant" if line["malignant"] >= line["threshold"] else "benign")
+        called = "malignant" if line["malignant"] >= line["threshold"] else "benign"
+        assert line["label"] == (called if line["status"] == "ok" else None)
         name = Path(line["path"].rpartition("::")[2]).stem
         assert f"\n{name} " in result.stdout, "the table has every image"
         # predict and evaluate say the same of the same image
         assert line["malignant"] == pytest.approx(predictions.loc[name, "p_malignant"], abs=1e-5)
+    assert [line["status"] for line in lines].count("ok") >= 8  # so little training makes no sure gate
 
 
 def test_a_missed_fault_is_told(quick):

@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tiny
+from made_up import make_data
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import ModelError
@@ -201,3 +202,9 @@ def test_a_clinic_left_out_takes_what_must_be_refused_of_it_along(monkeypatch):
     unnamed, _ = recognition._fitted(seen, held, {**drawings, ("close-up", ""): close}, 0)
     assert max(unseen.values()) <= recognition.MOST_FALSE + 0.01
     assert named.knows(later).mean() < unnamed.knows(later).mean()
+
+
+def test_data_without_anything_to_refuse_has_a_gate_all_the_same(tmp_path):
+    data = make_data(tmp_path / "data", 24)
+    shown = recognition._strangers(manifest.read(data), {}, 32, np.random.default_rng(0))
+    assert {kind for kind, _ in shown} == {*KINDS, "photographs"}

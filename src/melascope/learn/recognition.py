@@ -149,8 +149,9 @@ def _strangers(
     }
     shown[PHOTOGRAPHS, ""] = np.stack([_crop(rng, size) for _ in range(_DRAWN)])
     left_out = table[table["excluded"].str.startswith("not dermoscopic")]
-    of = [left_out["modality"].astype(str), _data_set(left_out)]
-    named = {(str(kind), str(source)): part["path"].tolist() for (kind, source), part in left_out.groupby(of)}
+    named: dict[Kind, list[str]] = {}
+    for kind, source, path in zip(left_out["modality"], _data_set(left_out), left_out["path"], strict=True):
+        named.setdefault((str(kind), str(source)), []).append(path)
     for name, locators in {**named, **{(kind, ""): list(names) for kind, names in others.items()}}.items():
         order = rng.permutation(len(locators))[:_MOST]
         shown[name] = np.stack([images.load(locators[i], size) for i in order])
@@ -158,7 +159,7 @@ def _strangers(
 
 
 def _data_set(table: pd.DataFrame) -> "pd.Series[str]":
-    return table["source"].astype(str).str.partition("/")[0]
+    return table["source"].astype(str).str.split("/").str[0]  # of none, too
 
 
 def _crop(rng: np.random.Generator, size: int) -> Pixels:
