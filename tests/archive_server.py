@@ -1,7 +1,7 @@
 """The ISIC Archive on loopback, real sockets: faithful where it answers, and faulty on demand.
 
-Written from what the archive's public server does; `tests/test_fetch_official.py` shows that the official command downloads
-from it. Queries are read by a grammar of pyparsing's, as the archive's are, and judged one image at a time,
+Written from what the archive's public server does; `tests/test_fetch_official.py` shows that the official command
+downloads from it. Queries are read by a grammar of pyparsing's, as the archive's are, and judged one image at a time,
 so that nothing is shared with the parser under test.
 
     with ArchiveServer(make_images(folder, 50)) as server: ...
@@ -155,7 +155,7 @@ def found_by(held: list[Held], query: str, collections: str = "") -> list[Held]:
     wanted = {int(number) for number in re.findall(r"\d+", collections)}
     chosen = [image for image in held if not wanted or wanted & set(image.collections)]
     if query.strip():
-        holds = _grammar().parse_string(query.strip(), parse_all=True)[0]
+        holds = _plain(_grammar().parse_string(query.strip(), parse_all=True)[0])
         chosen = [image for image in chosen if holds(image.told)]
     return sorted(chosen, key=lambda image: image.created)
 
@@ -203,12 +203,18 @@ def _grammar() -> pp.ParserElement:
     )
 
 
-def _all(parts: list[Judge]) -> Judge:
-    return lambda told: all(part(told) for part in parts)
+def _all(parts: list[Any]) -> Judge:
+    judges = list(map(_plain, parts))
+    return lambda told: all(judge(told) for judge in judges)
 
 
-def _any(parts: list[Judge]) -> Judge:
-    return lambda told: any(part(told) for part in parts)
+def _any(parts: list[Any]) -> Judge:
+    judges = list(map(_plain, parts))
+    return lambda told: any(judge(told) for judge in judges)
+
+
+def _plain(part: Any) -> Judge:
+    return _plain(part[0]) if isinstance(part, pp.ParseResults) else part  # parentheses come as lists of one
 
 
 def _term(tokens: Any) -> list[Judge]:

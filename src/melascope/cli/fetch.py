@@ -33,7 +33,9 @@ class Route(StrEnum):
 
 OUT = typer.Option(help="Raw folder; what is there already is kept, checked and completed.")
 DRY = typer.Option("--dry-run", help="Tell number and bytes, and get nothing.")
-LICENSES = typer.Option("--license", help="Only images that may be used so: CC-0, CC-BY, CC-BY-NC; with commas.")
+LICENSES = typer.Option(
+    "--license", help="Only images that may be used so: CC-0, CC-BY, CC-BY-NC; with commas."
+)
 JOBS = typer.Option(min=1, max=128, help="Transfers at once.")
 
 
@@ -41,9 +43,14 @@ JOBS = typer.Option(min=1, max=128, help="Transfers at once.")
 def isic(
     out: Annotated[Path, OUT],
     query: Annotated[
-        str, typer.Option(help="In the archive's words, such as 'diagnosis_1:Malignant AND age_approx:[50 TO 70]'.")
+        str,
+        typer.Option(
+            help="In the archive's words, such as 'diagnosis_1:Malignant AND age_approx:[50 TO 70]'."
+        ),
     ] = "",
-    collections: Annotated[str, typer.Option(help="Only images of these collections: numbers with commas.")] = "",
+    collections: Annotated[
+        str, typer.Option(help="Only images of these collections: numbers with commas.")
+    ] = "",
     license: Annotated[str, LICENSES] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
     metadata_only: Annotated[
@@ -51,7 +58,10 @@ def isic(
     ] = False,
     dry_run: Annotated[bool, DRY] = False,
     listing: Annotated[
-        Route, typer.Option(help="List by the archive's pages, or by its snapshot, which many images are faster from.")
+        Route,
+        typer.Option(
+            help="List by the archive's pages, or by its snapshot, which many images are faster from."
+        ),
     ] = Route.AUTO,
     jobs: Annotated[int, JOBS] = 32,
 ) -> None:
@@ -75,7 +85,14 @@ def isic(
         return
     with progress() as tell:
         failed = isic.fetch(
-            archive, asked, out, route=listing.value, with_images=not metadata_only, jobs=jobs, tell=tell, say=_say
+            archive,
+            asked,
+            out,
+            route=listing.value,
+            with_images=not metadata_only,
+            jobs=jobs,
+            tell=tell,
+            say=_say,
         )
     _finish(out, failed)
 
@@ -120,3 +137,51 @@ def _finish(out: Path, failed: Sequence["Row"]) -> None:
         _say(f"{len(failed)} files could not be got; the same command tries them again")
         raise typer.Exit(1)
     typer.echo(out)
+
+
+@app.command()
+def challenge(
+    year: Annotated[str, typer.Argument(help="2016, 2017, 2018, 2019, 2020, 2024 or milk10k.")],
+    out: Annotated[Path, OUT],
+    license: Annotated[str, LICENSES] = "",
+    dry_run: Annotated[bool, DRY] = False,
+) -> None:
+    """Get the images and tables of an ISIC challenge; its ZIPs stay packed, as `melascope prepare` reads them.
+
+    A download goes on where it stopped, as long as the server has the same file.
+    """
+    from melascope.fetch import challenge as challenges
+    from melascope.fetch.folder import free_bytes, in_words
+
+    chosen = challenges.chosen(year.lower(), _several(license))
+    archive = _archive(1)
+    _say(f"licence of these images: {chosen.license}")
+    if chosen.note:
+        _say(chosen.note)
+    if dry_run:
+        sizes = challenges.sizes(archive, chosen)
+        for name, size in sizes.items():
+            typer.echo(f"{in_words(size):>10}  {name}")
+        typer.echo(f"{len(sizes)} files, {in_words(sum(sizes.values()))}; {in_words(free_bytes(out))} free")
+        return
+    with progress() as tell:
+        failed = challenges.fetch(archive, chosen, out, tell, _say)
+    _finish(out, failed)
+
+
+@app.command("zip")
+def zips(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="URL_OR_FILE...", help="ZIPs: addresses, or files here.")
+    ],
+    out: Annotated[Path, OUT],
+) -> None:
+    """Get ZIPs and unpack them, each into a folder of its name.
+
+    A ZIP that would write outside of it, holds links, is encrypted, or unpacks to far more than it should is refused.
+    """
+    from melascope.fetch import zips
+
+    with progress() as tell:
+        failed = zips.fetch(_archive(1), sources, out, tell, _say)
+    _finish(out, failed)

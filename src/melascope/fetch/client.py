@@ -31,7 +31,7 @@ _QUIET_S, _PAUSE_S = 2.0, 10.0  # waits that need no word, and the time between 
 _BUSY = frozenset({408, 425, 429})
 _NO_TRUST = "its certificate is not trusted; where a proxy has one of its own, name that in SSL_CERT_FILE"
 # Only redirects are left to urllib3: it cannot try a body again.
-_REDIRECTS = Retry(connect=0, read=0, status=0, other=0, redirect=5)
+_REDIRECTS = Retry(connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False)
 
 
 class RefusedError(DataError):
@@ -68,7 +68,10 @@ class Client:
     """
 
     def __init__(
-        self, connections: int = 1, say: Callable[[str], None] = lambda _: None, first_wait: float = _FIRST_WAIT_S
+        self,
+        connections: int = 1,
+        say: Callable[[str], None] = lambda _: None,
+        first_wait: float = _FIRST_WAIT_S,
     ) -> None:
         self.stop = threading.Event()
         """Set, it ends every wait and transfer with `StoppedError`."""

@@ -163,7 +163,8 @@ def _list_from_snapshot(
     if query is None:
         raise snapshot.UnsuitedError("the snapshot cannot answer this query")
     part = scratch / f"ISIC_metadata.parquet{PART}"
-    Resumed(archive.client, part, tell).bring([archive.snapshot_address()])
+    resumed = Resumed(archive.client, part, tell)
+    resumed.bring([archive.snapshot_address()])
     try:
         for entries in snapshot.search(part, query):
             listing.add(Page(entries, _SNAPSHOT))
@@ -173,7 +174,7 @@ def _list_from_snapshot(
             listing.add(Page([], None))
         say(_dated(snapshot.taken_at(part), len(listing), counted if asked.limit is None else None))
     finally:
-        part.unlink(missing_ok=True)
+        resumed.drop()
 
 
 def _dated(taken: str | None, listed: int, counted: int | None) -> str:

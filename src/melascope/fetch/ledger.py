@@ -25,12 +25,15 @@ class Row:
     """Inside the raw folder, with forward slashes."""
     address: str
     """Where it is from: an address, or `ARCHIVE.zip::MEMBER`."""
-    state: Literal["done", "failed"]
+    state: Literal["done", "failed", "unpacked"]
+    """`unpacked` is a ZIP that was got, and of which its files are left."""
     size: int | None = None
     """Bytes."""
     sha256: str | None = None
     reason: str | None = None
     """Why it failed."""
+    members: int | None = None
+    """Files that came out of a ZIP."""
 
 
 class Ledger:
@@ -75,6 +78,12 @@ class Ledger:
             return os.stat(self._folder / path).st_size == row.size
         except OSError:
             return False
+
+    def count(self, folder: str) -> int:
+        """How many files of a folder were got whole and still lie there."""
+        with self._lock:
+            paths = [path for path in self._where if path.startswith(f"{folder}/")]
+        return sum(map(self.has, paths))
 
     def settle(self) -> None:
         """Leave the last row of each file, sorted by path."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from urllib3.response import BaseHTTPResponse
 
 from melascope.errors import DataError
 from melascope.fetch.client import Client, RefusedError, UnreachableError, UnsoundError
-from melascope.fetch.folder import PART, free_bytes, in_words
+from melascope.fetch.folder import PART, free_bytes, in_words, put
 from melascope.progress import Progress, silent
 
 _CHUNK = 2**20
@@ -33,19 +33,22 @@ class Resumed:
     Args:
         client: asks for it.
         part: where it grows; what is known of it lies beside.
+        tell: progress.
+        say: hears a sentence where the server cannot go on with a file.
     """
 
-    def __init__(self, client: Client, part: Path, tell: Progress = silent) -> None:
-        self._client, self._part, self._tell = client, part, tell
+    def __init__(
+        self, client: Client, part: Path, tell: Progress = silent, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._client, self._part, self._tell, self._say = client, part, tell, say
         self._beside = part.with_name(f"{part.name}.json")
-        self.resumable = True
-        """False once a server sent a file of unknown length."""
+        self._name = part.name.removesuffix(PART)
 
     def bring(self, urls: Sequence[str]) -> str:
         """Bring the file from the first of some addresses that has it.
 
         Returns:
-            The address it came from. The part is then whole, and no longer remembered.
+            The address it came from. The part is then whole; `put` gives it its place.
 
         Raises:
             RefusedError: if no address gives it: the refusal of the first.
@@ -58,11 +61,23 @@ class Resumed:
                 self._bring(url)
             except (RefusedError, UnreachableError) as error:
                 first = first or error
-                continue
-            self._beside.unlink(missing_ok=True)
-            return url
-        assert first is not None  # noqa: S101
-        raise first
+            else:
+                return url
+        raise first or DataError(f"{self._name}: no address")
+
+    def put(self, path: Path) -> None:
+        """Give the whole file its place.
+
+        Raises:
+            DataError: if it cannot be written there.
+        """
+        put(self._part, path)
+        self._beside.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Throw away what is here."""
+        self._part.unlink(missing_ok=True)
+        self._beside.unlink(missing_ok=True)
 
     def _bring(self, url: str) -> None:
         while True:
@@ -72,17 +87,19 @@ class Resumed:
             except RefusedError as error:
                 if error.status != 416 or not before:
                     raise
-                self._drop()  # the file is shorter than what is here: another one
+                if self._whole():
+                    return
+                self.drop()  # the server's file is shorter: another one
             except UnreachableError:
-                if not self.resumable or self._have() <= before:
+                if self._have() <= before:
                     raise  # else it got further, and may again
             else:
                 return
 
     def _from(self, url: str) -> Mapping[str, str]:
         seen, have = self._seen(), self._have()
-        if not have or seen is None or seen.url != url or seen.validator is None:
-            self._drop()
+        if not have or seen is None or seen.url != url or not (seen.validator and seen.total):
+            self.drop()
             return {}
         return {"Range": f"bytes={have}-", "If-Range": seen.validator}
 
@@ -92,20 +109,22 @@ class Resumed:
             found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             have, seen = self._have(), self._seen()
             if not found or int(found[1]) != have or seen is None or found[2] not in ("*", str(seen.total)):
-                self._drop()
+                self.drop()
                 raise UnsoundError("another range than was asked for")
             total = seen.total
         else:
             length = answer.headers.get("Content-Length")
             total = int(length) if length else None
-            self.resumable = total is not None
-            self._beside.write_text(json.dumps(asdict(_Seen(url, _validator(answer), total))))
+            seen = _Seen(url, _validator(answer), total)
+            if seen.validator is None or total is None:
+                self._say(f"{self._name}: the server cannot go on with this file; if stopped, it starts anew")
+            self._beside.write_text(json.dumps(asdict(seen)))
             if total is not None and total > free_bytes(self._part.parent):
                 raise DataError(f"{self._part}: {in_words(total)} are to come, and the disk has less free")
         self._write(answer, have, total)
 
     def _write(self, answer: BaseHTTPResponse, have: int, total: int | None) -> None:
-        what = f"{self._part.name.removesuffix(PART)}, MB"
+        what = f"{self._name}, MB"
         try:
             with open(self._part, "r+b" if have else "wb") as file:
                 file.seek(have)
@@ -127,9 +146,9 @@ class Resumed:
         except (OSError, ValueError, TypeError):
             return None
 
-    def _drop(self) -> None:
-        self._part.unlink(missing_ok=True)
-        self._beside.unlink(missing_ok=True)
+    def _whole(self) -> bool:
+        seen = self._seen()
+        return seen is not None and self._have() == seen.total
 
 
 def _validator(answer: BaseHTTPResponse) -> str | None:

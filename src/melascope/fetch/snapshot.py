@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from melascope.errors import DataError
+from melascope.errors import one_line
 from melascope.fetch.archive import Entry, checked_id
 from melascope.fetch.query import FLAGS, NUMBERS, Group, Query, Term
 
@@ -28,21 +28,21 @@ def search(path: str | Path, query: Query) -> Iterator[list[Entry]]:
         query: from `melascope.fetch.query.parse`.
 
     Raises:
-        UnsuitedError: if it asks for a field that the table lacks or holds in an unknown form.
-        DataError: if the file is not a Parquet table of the archive.
+        UnsuitedError: if it asks for a field that the table lacks or holds in an unknown form, or the file is not the
+            archive's table.
     """
     try:
         table = pq.ParquetFile(path)
         names = table.schema_arrow.names
         if missing := [name for name in _BASE if name not in names]:
-            raise DataError(f"{path}: lacks the columns {', '.join(missing)}")
+            raise UnsuitedError(f"the snapshot has no {', '.join(missing)}")
         if lacking := _fields(query) - {*names, _PUBLIC}:
             raise UnsuitedError(f"the snapshot has no {', '.join(sorted(lacking))}")
         for group in range(table.num_row_groups):
             rows = table.read_row_group(group)
             yield [_entry(row) for row in rows.filter(_holds(rows, query)).to_pylist()]
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error})") from error
+    except (pa.ArrowException, ValueError) as error:
+        raise UnsuitedError(f"the snapshot cannot be read ({one_line(error)})") from error
 
 
 def taken_at(path: str | Path) -> str | None:

@@ -133,7 +133,7 @@ class Transfers:
         def save(answer: BaseHTTPResponse) -> tuple[int, str]:
             length, sha256 = _save(answer, part)
             if size is not None and length != size:
-                raise UnsoundError(f"{length} bytes in place of {size}")
+                raise UnsoundError(_what_came(part) or f"{length} bytes in place of {size}")
             try:
                 self._look_at(part)
             except ImageError as error:
