@@ -1,7 +1,8 @@
 """`melascope fetch`: images with their licences, from the ISIC Archive, its challenges, and ZIPs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from melascope.fetch.archive import Archive
     from melascope.fetch.isic import Plan
     from melascope.fetch.ledger import Row
+    from melascope.progress import Progress
 
 app = typer.Typer(
     help="Get images: killed at any point, the same command goes on. Exit code 1: some files could not be got.",
@@ -83,7 +85,7 @@ def isic(
     if dry_run:
         typer.echo(_told(isic.plan(archive, asked), out))
         return
-    with progress() as tell:
+    with _stoppable() as tell:
         failed = isic.fetch(
             archive,
             asked,
@@ -95,6 +97,16 @@ def isic(
             say=_say,
         )
     _finish(out, failed)
+
+
+@contextmanager
+def _stoppable() -> Iterator["Progress"]:
+    try:
+        with progress() as tell:
+            yield tell
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on")
+        raise typer.Exit(130) from None
 
 
 def _archive(jobs: int) -> "Archive":
@@ -164,7 +176,7 @@ def challenge(
             typer.echo(f"{in_words(size):>10}  {name}")
         typer.echo(f"{len(sizes)} files, {in_words(sum(sizes.values()))}; {in_words(free_bytes(out))} free")
         return
-    with progress() as tell:
+    with _stoppable() as tell:
         failed = challenges.fetch(archive, chosen, out, tell, _say)
     _finish(out, failed)
 
@@ -182,6 +194,6 @@ def zips(
     """
     from melascope.fetch import zips
 
-    with progress() as tell:
+    with _stoppable() as tell:
         failed = zips.fetch(_archive(1), sources, out, tell, _say)
     _finish(out, failed)
