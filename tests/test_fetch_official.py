@@ -1,4 +1,4 @@
-"""Beside the archive's own command: it downloads from the server of these tests, and its folders are taken as they are."""
+"""Beside the archive's own command: it downloads from the server of these tests; its folders are taken as they are."""
 
 import csv
 import os
@@ -43,7 +43,12 @@ def official(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
     switches = ("--dev", "--guest", "--no-version-check", "image", "download")
     home = out.parent / "home"
     environment = {**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(home)}
-    environment |= {name: NOWHERE for name in ("HTTPS_PROXY", "https_proxy")} | {"NO_PROXY": "127.0.0.1"}
+    environment |= {
+        "HTTPS_PROXY": NOWHERE,
+        "https_proxy": NOWHERE,
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
     return subprocess.run(
         [sys.executable, "-c", code, *switches, *words, str(out)],
         capture_output=True,
@@ -117,5 +122,5 @@ def test_the_official_command_swallows_failures_that_this_one_lists(
     for name in (lost, page, empty):
         assert f"{name}: " in ours.stderr
         assert not (tmp_path / "ours" / name).exists()
-    assert "3 files could not be got" in ours.stderr
+    assert "3 of the files could not be got" in ours.stderr
     assert pictures(tmp_path / "ours") == set(first) - {lost, page, empty}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from archive_server import Held, found_by, make_images, parquet
 from melascope.errors import DataError
 from melascope.fetch import snapshot
-from melascope.fetch.query import QueryError, parse
+from melascope.fetch.query import QueryError, UnsuitedError, parse
 from melascope.fetch.wording import completed, renewed
 
 
@@ -159,7 +159,7 @@ def test_what_is_no_query_is_left_to_the_archive(query: str) -> None:
 
 
 def test_a_field_that_the_snapshot_lacks_is_left_to_the_archive(table: Path) -> None:
-    with pytest.raises(snapshot.UnsuitedError, match="the snapshot has no hairy"):
+    with pytest.raises(UnsuitedError, match="the snapshot has no hairy"):
         found(table, "hairy:true OR sex:male")
 
 

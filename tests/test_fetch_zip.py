@@ -90,7 +90,7 @@ def test_a_file_that_changed_meanwhile_starts_anew(server: ArchiveServer, tmp_pa
     begun(server, tmp_path)
     changed = server.files["/challenges/big.zip"] = BODY[::-1]
     assert bring(server, tmp_path) == changed
-    assert len(asked_ranges(server)) == 1  # asked for the rest, was given the whole
+    assert asked_ranges(server)[-1] == "bytes=1000000-"  # asked for the rest, was given the whole
 
 
 def test_a_file_that_became_shorter_starts_anew(server: ArchiveServer, tmp_path: Path) -> None:
@@ -108,10 +108,11 @@ def test_a_whole_part_is_not_asked_for_again(server: ArchiveServer, tmp_path: Pa
 
 
 def test_a_server_without_ranges_is_asked_for_the_whole_again(server: ArchiveServer, tmp_path: Path) -> None:
-    server.ranges = False
-    begun(server, tmp_path)
-    heard: list[str] = []
+    server.ranges, server.files["/challenges/big.zip"] = False, BODY
+    kinds, heard = iter(["short"]), []
+    server.faults.of = lambda path: next(kinds, None)  # type: ignore[method-assign]
     assert bring(server, tmp_path, say=heard.append) == BODY
+    assert len(server.requests) == 2
     assert asked_ranges(server) == []
     assert "cannot go on with this file" in heard[0]
 

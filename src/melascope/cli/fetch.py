@@ -13,6 +13,8 @@ from melascope.cli.progress import progress
 from melascope.errors import DataError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from melascope.fetch.archive import Archive
     from melascope.fetch.isic import Plan
     from melascope.fetch.ledger import Row
@@ -140,15 +142,36 @@ def _told(plan: "Plan", out: Path) -> str:
 
 
 def _finish(out: Path, failed: Sequence["Row"]) -> None:
-    """Name what could not be got."""
+    """Sum up what is there, and name what could not be got."""
+    from melascope.report import fetched
+
     for row in failed[:_NAMED]:
         _say(f"{out / row.path}: {row.reason}")
     if len(failed) > _NAMED:
         _say(f"... and {len(failed) - _NAMED} more, all named in {out / 'ledger.jsonl'}")
+    try:
+        for line in _lines(fetched.write(out)):
+            typer.echo(line)
+        typer.echo(out / fetched.PAGE)
+    except DataError as error:
+        _say(f"no summary: {error}")
     if failed:
-        _say(f"{len(failed)} files could not be got; the same command tries them again")
+        _say(f"{len(failed)} of the files could not be got; the same command tries them again")
         raise typer.Exit(1)
-    typer.echo(out)
+
+
+def _lines(counted: "pd.DataFrame") -> Iterator[str]:
+    classes = counted.columns[2:-1]
+    for by, rows in counted.groupby("by", sort=False):
+        if by == "class":
+            yield from (f"{row.images:>9,} {row.value}" for row in rows.itertuples())
+            continue
+        yield ""
+        yield f"{by:44}" + "".join(f"{name:>17}" for name in classes) + f"{'images':>9}"
+        for row in rows.head(_NAMED).to_dict("records"):
+            counts = "".join(f"{row[name]:>17,}" for name in classes)
+            yield f"{row['value'][:43]:44}{counts}{row['images']:>9,}"
+    yield ""
 
 
 @app.command()

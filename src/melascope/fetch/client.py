@@ -78,7 +78,7 @@ class Client:
         self._first_wait = first_wait
         self._say, self._said = say, 0.0
         self._lock = threading.Lock()
-        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}  # by scheme and host
         self._options: dict[str, Any] = {
             "maxsize": connections,
             "timeout": Timeout(connect=10, read=30),
@@ -159,17 +159,17 @@ class Client:
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DataError(f"{url}: not an address of the web")
-        proxy = None if proxy_bypass(parts.hostname) else getproxies().get(parts.scheme)
+        place = parts.scheme, parts.hostname or ""
         with self._lock:
-            if proxy not in self._pools:
-                self._pools[proxy] = (
-                    urllib3.ProxyManager(proxy, **self._options)
-                    if proxy
-                    else urllib3.PoolManager(**self._options)
-                )
-            return self._pools[proxy]
+            if place not in self._pools:
+                self._pools[place] = self._made(*place, url)
+            return self._pools[place]
+
+    def _made(self, scheme: str, host: str, url: str) -> urllib3.PoolManager:
+        if scheme not in ("http", "https") or not host:
+            raise DataError(f"{url}: not an address of the web")
+        proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+        return urllib3.ProxyManager(proxy, **self._options) if proxy else urllib3.PoolManager(**self._options)
 
     def _wait(self, tried: int, asked_for: float | None, why: str) -> None:
         own = min(_LONGEST_WAIT_S, self._first_wait * 2 ** (tried - 1)) * random.uniform(0.5, 1)  # noqa: S311

@@ -10,14 +10,14 @@ from urllib3.response import BaseHTTPResponse
 
 from melascope import files
 from melascope.errors import DataError
-from melascope.fetch import metadata, snapshot
+from melascope.fetch import metadata
 from melascope.fetch.archive import Archive, Page, file_name
 from melascope.fetch.client import RefusedError, UnreachableError, UnsoundError
 from melascope.fetch.folder import PART, free_bytes, insist_on_room, opened
 from melascope.fetch.ledger import Ledger, Row
 from melascope.fetch.listing import NAME as LISTING
 from melascope.fetch.listing import Asked, Listing
-from melascope.fetch.query import Query, QueryError, parse
+from melascope.fetch.query import Query, QueryError, UnsuitedError, parse
 from melascope.fetch.resume import Resumed
 from melascope.fetch.transfer import JOBS, Transfers
 from melascope.progress import Progress, silent
@@ -133,7 +133,7 @@ def _list(
         try:
             _list_from_snapshot(archive, asked, listing, scratch, counted, tell, say)
             return
-        except (RefusedError, UnreachableError, snapshot.UnsuitedError) as error:
+        except (RefusedError, UnreachableError, UnsuitedError) as error:
             say(f"{error}; listing through the archive's pages")
     cursor = None if listing.cursor == _SNAPSHOT else listing.cursor
     for page in archive.pages(asked.query, asked.collections, cursor):
@@ -159,9 +159,11 @@ def _list_from_snapshot(
     tell: Progress,
     say: Say,
 ) -> None:
+    from melascope.fetch import snapshot  # noqa: PLC0415  # its libraries take long to load
+
     query = _understood(asked)
     if query is None:
-        raise snapshot.UnsuitedError("the snapshot cannot answer this query")
+        raise UnsuitedError("the snapshot cannot answer this query")
     part = scratch / f"ISIC_metadata.parquet{PART}"
     resumed = Resumed(archive.client, part, tell)
     resumed.bring([archive.snapshot_address()])

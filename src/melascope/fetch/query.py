@@ -93,6 +93,10 @@ class QueryError(ValueError):
     """The archive may understand this query; the parser here does not."""
 
 
+class UnsuitedError(Exception):
+    """A table cannot answer this query."""
+
+
 def parse(text: str) -> Query:
     """Read a query.
 

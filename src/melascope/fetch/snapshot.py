@@ -10,14 +10,10 @@ import pyarrow.parquet as pq
 
 from melascope.errors import one_line
 from melascope.fetch.archive import Entry, checked_id
-from melascope.fetch.query import FLAGS, NUMBERS, Group, Query, Term
+from melascope.fetch.query import FLAGS, NUMBERS, Group, Query, Term, UnsuitedError
 
 _BASE = ("isic_id", "attribution", "copyright_license")
 _PUBLIC = "public"  # is no column: every row is
-
-
-class UnsuitedError(Exception):
-    """The table cannot answer this query."""
 
 
 def search(path: str | Path, query: Query) -> Iterator[list[Entry]]:
