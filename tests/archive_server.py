@@ -58,6 +58,10 @@ class Held:
     suffix: str = ".jpg"
 
     @property
+    def data(self) -> bytes:
+        return self.path.read_bytes()
+
+    @property
     def told(self) -> dict[str, Any]:
         return {
             "isic_id": self.isic_id,
@@ -733,7 +737,7 @@ class Handler(BaseHTTPRequestHandler):
             body = parquet(self.server.held)
         if match := re.fullmatch(r"/images/(ISIC_\d+)(\.\w+)", path):
             image = self.server.images.get(match[1] + match[2])
-            body = image.path.read_bytes() if image else None
+            body = image.data if image else None
         if body is None:
             self._send(403, b"<Error><Code>AccessDenied</Code></Error>", "application/xml")
             return

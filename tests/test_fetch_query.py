@@ -173,6 +173,7 @@ def test_a_field_that_the_snapshot_lacks_is_left_to_the_archive(table: Path) -> 
         ('-anatom_site_general:"head/neck"', '-anatom_site_1:"Head and neck"'),
         ("(diagnosis:nevus OR sex:male)", "(diagnosis_3:Nevus OR sex:male)"),
         ("diagnosis_3:Nevus", "diagnosis_3:Nevus"),
+        ('diagnosis_3:"of diagnosis:melanoma"', 'diagnosis_3:"of diagnosis:melanoma"'),
     ],
 )
 def test_old_words_become_todays(old: str, new: str) -> None:

@@ -128,7 +128,11 @@ def make_challenge(server: ArchiveServer, where: str = "challenges") -> None:
             )
             body = rows.encode()
         else:
-            body = zip_of(server.held[5:])
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w") as images:
+                for image in server.held[5:]:
+                    images.writestr(f"ISBI2016/{image.isic_id}.jpg", image.path.read_bytes())
+            body = packed.getvalue()
         server.files[f"/{where}/2016/{name}"] = body
 
 

@@ -45,7 +45,7 @@ def seconds(code: str, words: list[str], out: Path) -> float:
 def main() -> None:
     """Measure and tell."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--latency", type=float, default=0.02, help="seconds")
     given = parser.parse_args()

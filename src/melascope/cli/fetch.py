@@ -161,15 +161,15 @@ def _finish(out: Path, failed: Sequence["Row"]) -> None:
 
 
 def _lines(counted: "pd.DataFrame") -> Iterator[str]:
-    classes = counted.columns[2:-1]
+    classes = [name for name in counted.columns[2:-1] if counted[name].any()]
     for by, rows in counted.groupby("by", sort=False):
         if by == "class":
             yield from (f"{row.images:>9,} {row.value}" for row in rows.itertuples())
             continue
         yield ""
-        yield f"{by:44}" + "".join(f"{name:>17}" for name in classes) + f"{'images':>9}"
+        yield f"{by:44}" + "".join(f"{name:>20}" for name in classes) + f"{'images':>9}"
         for row in rows.head(_NAMED).to_dict("records"):
-            counts = "".join(f"{row[name]:>17,}" for name in classes)
+            counts = "".join(f"{row[name]:>20,}" for name in classes)
             yield f"{row['value'][:43]:44}{counts}{row['images']:>9,}"
     yield ""
 

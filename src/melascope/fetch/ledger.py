@@ -7,7 +7,7 @@ left, sorted by path, so that the same files leave the same ledger.
 import json
 import os
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
@@ -54,7 +54,7 @@ class Ledger:
 
     def add(self, row: Row) -> None:
         """Add an event."""
-        told = {name: value for name, value in asdict(row).items() if value is not None}
+        told = {name: value for name, value in vars(row).items() if value is not None}
         line = json.dumps(told, ensure_ascii=False).encode() + b"\n"
         with self._lock:
             self._where[row.path] = self._file.seek(0, os.SEEK_END)

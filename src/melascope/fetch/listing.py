@@ -65,7 +65,7 @@ class Listing:
         """Keep a page; what was listed before, has another licence or is beyond the limit is left out."""
         entries = {e.isic_id: e for e in page.entries if e.isic_id not in self._ids and self._asked.wants(e)}
         room = None if self._asked.limit is None else self._asked.limit - len(self)
-        kept = [asdict(entry) for entry in entries.values()][:room]
+        kept = [vars(entry) for entry in entries.values()][:room]
         full = self._asked.limit is not None and len(self) + len(kept) >= self._asked.limit
         told = {"next": None if full else page.cursor, "count": page.count, "entries": kept}
         with open(self.path, "ab") as file:

@@ -30,27 +30,33 @@ def write(folder: Path, entries: Iterable[Entry]) -> list[str]:
     Raises:
         DataError: if `metadata.csv` is there and is not the archive's, or a file cannot be written.
     """
+    try:
+        with closing(sqlite3.connect("")) as rows:  # sorts on disk, in a file that goes away by itself
+            return _write(folder, entries, rows)
+    except sqlite3.Error as error:
+        raise DataError(
+            f"{folder / TABLE}: cannot be sorted ({error}); is the disk of temporary files full?"
+        ) from error
+
+
+def _write(folder: Path, entries: Iterable[Entry], rows: sqlite3.Connection) -> list[str]:
+    rows.execute("CREATE TABLE rows (id TEXT PRIMARY KEY, cells TEXT) WITHOUT ROWID")
+    for source in (_old(folder / TABLE), map(_cells, entries)):
+        told = ((cells["isic_id"], json.dumps(cells)) for cells in source)
+        rows.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?)", told)
     credits_: Counter[str] = Counter()
     fields: set[str] = set()
     licenses: set[str] = set()
-    with closing(sqlite3.connect("")) as rows:  # sorts on disk, in a file that goes away by itself
-        rows.execute("CREATE TABLE rows (id TEXT PRIMARY KEY, cells TEXT) WITHOUT ROWID")
-        for source in (_old(folder / TABLE), map(_cells, entries)):
-            told = ((cells["isic_id"], json.dumps(cells)) for cells in source)
-            rows.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?)", told)
+    for cells in _sorted(rows):
+        fields |= cells.keys()
+        credits_[cells["attribution"]] += 1
+        licenses |= {cells["copyright_license"]} - {""}
+    columns = [*_BASE, *sorted(fields - set(_BASE))]
+    with files.replacing(folder / TABLE) as beside, open(beside, "w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(columns)
         for cells in _sorted(rows):
-            fields |= cells.keys()
-            credits_[cells["attribution"]] += 1
-            licenses |= {cells["copyright_license"]} - {""}
-        columns = [*_BASE, *sorted(fields - set(_BASE))]
-        with (
-            files.replacing(folder / TABLE) as beside,
-            open(beside, "w", encoding="utf-8", newline="") as out,
-        ):
-            writer = csv.writer(out)
-            writer.writerow(columns)
-            for cells in _sorted(rows):
-                writer.writerow([_guarded(cells.get(column, "")) for column in columns])
+            writer.writerow([_guarded(cells.get(column, "")) for column in columns])
     files.write_text(folder / CREDITS, "\n\n".join(_credits(credits_)))
     return sorted(licenses)
 

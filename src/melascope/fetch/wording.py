@@ -7,7 +7,7 @@ from melascope.errors import DataError
 from melascope.fetch.query import LICENSES
 
 _QUOTED = re.compile(r'("[^"]*")')
-_OLD = re.compile(r'\b(benign_malignant|diagnosis|anatom_site_general)\s*:\s*([A-Za-z0-9*_-]+|"[^"]*")')
+_TERM = re.compile(r'\b([a-z_0-9]+)\s*:\s*([A-Za-z0-9*_-]+|"[^"]*")')
 _TYPE = re.compile(r"\bimage_type\s*:")
 _TODAY = {
     "benign_malignant": {
@@ -61,6 +61,8 @@ def renewed(query: str) -> tuple[str, list[str]]:
 
     def translate(found: re.Match[str]) -> str:
         field, word = found[1], found[2].strip('"')
+        if field not in _TODAY:
+            return found[0]
         if word not in _TODAY[field]:
             raise DataError(
                 f"{found[0]}: the archive has no field {field} any more; ask with {_NOW[field]}, whose words are at "
@@ -69,7 +71,7 @@ def renewed(query: str) -> tuple[str, list[str]]:
         notes.append(f"the archive no longer knows {found[0]}; asking for {_TODAY[field][word]}")
         return _TODAY[field][word]
 
-    return _OLD.sub(translate, query), notes
+    return _TERM.sub(translate, query), notes
 
 
 def completed(query: str, licenses: Sequence[str] = ()) -> tuple[str, list[str]]:

@@ -16,9 +16,9 @@ from melascope.report.figures import BLUE, GRID, INK, MUTED, ORANGE, style, svg
 from melascope.report.html import render
 
 PAGE, TABLE = "summary.html", "summary.tsv"  # prepare takes every .csv for a table of labels
-CLASSES = ("melanoma", "other malignant", "benign", "not known")
+CLASSES = ("melanoma", "other malignant", "malignant, unnamed", "benign", "not known")
 UNKNOWN = CLASSES[-1]
-_COLOURS = {"melanoma": ORANGE, "other malignant": "#dc9a6c", "benign": BLUE, "not known": MUTED}
+_COLOURS = dict(zip(CLASSES, (ORANGE, "#dc9a6c", "#ecc9ae", BLUE, MUTED), strict=True))
 _LEVELS = [f"diagnosis_{level}" for level in range(1, 6)]
 _MOST = 12  # values of a kind before the rest is summed up
 _LONGEST = 44  # letters of a name in the figure
@@ -35,6 +35,7 @@ def write(folder: str | Path) -> pd.DataFrame:
     """
     folder = Path(folder)
     counted = _count(_read(folder))
+    present = [name for name in CLASSES if counted[name].any()]
     with files.replacing(folder / TABLE) as beside:
         counted.to_csv(beside, sep="\t", index=False)
     groups: dict[str, Any] = {
@@ -43,10 +44,10 @@ def write(folder: str | Path) -> pd.DataFrame:
     page = render(
         "summary.html",
         groups=groups,
-        classes=CLASSES,
+        classes=present,
         images=int(counted.loc[counted["by"] == "class", "images"].sum()),
         figure=svg(
-            _draw({by: rows for by, rows in groups.items() if by != "class"}), "Images by class and kind"
+            _draw({by: rows for by, rows in groups.items() if by != "class"}, present), "Images by class"
         ),
         table=TABLE,
     )
@@ -65,7 +66,8 @@ def _read(folder: Path) -> pd.DataFrame:
     malignant, melanoma = (table[name].astype("boolean") for name in ("malignant", "melanoma"))
     class_ = pd.Series(UNKNOWN, table.index)
     class_[malignant.eq(False).fillna(False)] = "benign"
-    class_[malignant.eq(True).fillna(False)] = "other malignant"
+    class_[malignant.eq(True).fillna(False)] = "malignant, unnamed"
+    class_[(malignant.eq(True) & melanoma.eq(False)).fillna(False)] = "other malignant"
     class_[melanoma.eq(True).fillna(False)] = "melanoma"
     return pd.DataFrame(
         {
@@ -112,7 +114,7 @@ def _count(images: pd.DataFrame) -> pd.DataFrame:
     return counted[["by", "value", *CLASSES, "images"]]
 
 
-def _draw(groups: dict[str, list[dict[str, Any]]]) -> Figure:
+def _draw(groups: dict[str, list[dict[str, Any]]], classes: list[str]) -> Figure:
     """Bars of images, by class within each value."""
     shown = {by: _shortened(rows) for by, rows in groups.items()}
     lengths = [len(rows) for rows in shown.values()]
@@ -121,8 +123,8 @@ def _draw(groups: dict[str, list[dict[str, Any]]]) -> Figure:
         panels = figure.subplots(len(shown), 1, height_ratios=[n + 1 for n in lengths], squeeze=False)[:, 0]
         for axes, (by, rows) in zip(panels, shown.items(), strict=True):
             _bars(axes, by, rows)
-        handles = [Patch(color=_COLOURS[name], label=name) for name in CLASSES]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(CLASSES))
+        handles = [Patch(color=_COLOURS[name], label=name) for name in classes]
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(classes))
     return figure
 
 
