@@ -70,8 +70,11 @@ def put(part: Path, path: Path) -> None:
         DataError: if it cannot be written there.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part, path)
+        try:
+            os.replace(part, path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
