@@ -310,6 +310,13 @@ def test_a_network_that_is_gone_ends_the_fetch_in_one_line(server: ArchiveServer
     assert fetch(server, tmp_path) == []
 
 
+def test_many_images_that_are_refused_do_not_end_it(server: ArchiveServer, tmp_path: Path) -> None:
+    server.faults = Faults(always={".jpg": "404"})
+    failed = fetch(server, tmp_path)
+    assert len(failed) == 181
+    assert pictures(tmp_path) == {"ISIC_0000017.png"}
+
+
 @pytest.mark.parametrize(("asked", "least"), [("1", 0.9), ("date", 0.9)])
 def test_retry_after_is_honoured_in_both_forms(
     server: ArchiveServer, monkeypatch: pytest.MonkeyPatch, asked: str, least: float

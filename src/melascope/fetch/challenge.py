@@ -200,6 +200,8 @@ def fetch(
             failed += [row] if row.state == "failed" else []
         if not failed:
             ledger.settle()
+    if any(row.reason and "refused" in row.reason for row in failed):
+        say("where files were moved, https://challenge.isic-archive.com/data/ has their addresses of today")
     return failed
 
 

@@ -173,7 +173,7 @@ class Client:
 
     def _wait(self, tried: int, asked_for: float | None, why: str) -> None:
         own = min(_LONGEST_WAIT_S, self._first_wait * 2 ** (tried - 1)) * random.uniform(0.5, 1)  # noqa: S311
-        wait = own if asked_for is None else asked_for
+        wait = max(own, asked_for or 0)
         now = time.monotonic()
         with self._lock:
             heard = wait > _QUIET_S and now - self._said > _PAUSE_S

@@ -25,6 +25,7 @@ from melascope.progress import Progress, silent
 Route = Literal["auto", "api", "snapshot"]
 Say = Callable[[str], None]
 _MANY = 2000  # images from which on one table is got faster than their pages
+_NONE = "the archive has no such image"
 _SNAPSHOT = "snapshot"  # the cursor of a listing that is not through with the snapshot
 
 
@@ -83,11 +84,14 @@ def fetch(
     """
     counted = None
     if not (out / LISTING).exists() and (counted := _count(archive, asked)) == 0:
-        raise DataError(f"{asked.query}: the archive has no such image")
+        raise DataError(f"{asked.query}: {_NONE}")
     with opened(out) as scratch, Ledger(out) as ledger:
         listing = Listing(out, asked)
         if not listing.complete:
             _list(archive, asked, listing, counted, scratch, route, tell, say)
+        if not len(listing):
+            listing.forget()
+            raise DataError(f"{asked.query}: {_NONE}")
         failures = list(_texts(archive, out, listing, ledger))
         if with_images:
             if (to_come := _size(archive, asked, listing)) > free_bytes(out):

@@ -13,7 +13,7 @@ from urllib3.response import BaseHTTPResponse
 from melascope import files, images
 from melascope.errors import DataError, ImageError
 from melascope.fetch.archive import Archive, Entry, file_name
-from melascope.fetch.client import RefusedError, UnreachableError, UnsoundError
+from melascope.fetch.client import RefusedError, UnreachableError, UnsoundError, bare
 from melascope.fetch.folder import put
 from melascope.fetch.ledger import Ledger, Row
 from melascope.progress import Progress, silent
@@ -49,7 +49,7 @@ class Transfers:
             DataError: if a file cannot be written, or nothing comes any more.
         """
         slots = threading.Semaphore(2 * self._jobs)  # bounds what waits in memory
-        answers: queue.SimpleQueue[Row | BaseException] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[tuple[Row, bool] | BaseException] = queue.SimpleQueue()
 
         def work(entry: Entry) -> None:
             try:
@@ -69,12 +69,13 @@ class Transfers:
                         pool.submit(work, entry)
                         given += 1
                         entry = next(remaining, None)
-                    row = answers.get()
+                    answer = answers.get()
                     done += 1
                     tell("images", done, total)
-                    if isinstance(row, BaseException):
-                        raise row
-                    in_a_row = in_a_row + 1 if row.state == "failed" else 0
+                    if isinstance(answer, BaseException):
+                        raise answer
+                    row, unreachable = answer
+                    in_a_row = in_a_row + 1 if unreachable else 0
                     if row.state == "failed":
                         yield row
                     if in_a_row == _HOPELESS * self._jobs:
@@ -86,32 +87,34 @@ class Transfers:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _bring(self, entry: Entry) -> Row:
+    def _bring(self, entry: Entry) -> tuple[Row, bool]:
+        """What became of an image, and whether its server could not be reached."""
         name = file_name(entry)
         for known in (name,) if entry.url else (f"{entry.isic_id}{suffix}" for suffix in _SUFFIXES):
             if self._ledger.has(known, entry.size):
-                return Row(known, "", "done")
-        address = self._archive.image_address(entry)
+                return Row(known, "", "done"), False
+        address, unreachable = self._archive.image_address(entry), False
         try:
             row = self._found(entry, name, address) or self._transferred(entry, name, address)
         except (RefusedError, UnreachableError) as error:
-            row = Row(name, address, "failed", reason=str(error))
+            row = Row(name, bare(address), "failed", reason=str(error))
+            unreachable = isinstance(error, UnreachableError)
         self._ledger.add(row)
-        return row
+        return row, unreachable
 
     def _found(self, entry: Entry, name: str, address: str) -> Row | None:
         """A file that lies there already, as the official command leaves it: taken if it is whole."""
         path = self._folder / name
         if not path.is_file():
             return None
-        size = entry.size or self._archive.client.ask(address, _length, method="HEAD")
-        if path.stat().st_size != size:
-            return None
         try:
+            size = entry.size or self._archive.client.ask(address, _length, method="HEAD")
+            if path.stat().st_size != size:
+                return None
             self._look_at(path)
-        except ImageError:
+        except (RefusedError, ImageError):
             return None
-        return Row(name, address, "done", size, files.sha256(path))
+        return Row(name, bare(address), "done", size, files.sha256(path))
 
     def _transferred(self, entry: Entry, name: str, address: str) -> Row:
         try:
@@ -145,7 +148,7 @@ class Transfers:
             put(part, self._folder / name)
         finally:
             part.unlink(missing_ok=True)
-        return Row(name, address, "done", length, sha256)
+        return Row(name, bare(address), "done", length, sha256)
 
     def _look_at(self, path: Path) -> None:
         with self._decoding:
