@@ -125,7 +125,7 @@ _QUERIES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=_QUERIES)
 def test_any_query_finds_what_the_archive_finds(table: Path, held: list[Held], query: str) -> None:
     assert found(table, query) == sorted(image.isic_id for image in found_by(held, query))
