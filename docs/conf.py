@@ -35,7 +35,9 @@ templates_path = ["templates"]
 html_additional_pages = {"index": "index.html"}  # the home page is README.html; this leads there
 
 # The reference walks the package by itself, and reads it without running it: a new module needs nothing here.
-warnings.filterwarnings("ignore", module="astroid")  # it gives up on deep expressions, which nobody reads there
+warnings.filterwarnings(
+    "ignore", module="astroid"
+)  # it gives up on deep expressions, which nobody reads there
 autoapi_dirs = ["src/melascope"]
 autoapi_ignore = ["*/melascope/cli/*"]
 autoapi_root = "docs/reference"
@@ -52,7 +54,9 @@ linkcheck_timeout = 20
 
 # A page is in the navigation if its file is there, so that parts of the project need not know of each other.
 NAVIGATION = {
-    "Guides": [f"docs/guides/{name}" for name in ("first-model", "your-images", "report", "machines", "backbone")],
+    "Guides": [
+        f"docs/guides/{name}" for name in ("first-model", "your-images", "report", "machines", "backbone")
+    ],
     "How it works": [
         f"docs/{name}"
         for name in ("design", "fetch", "audit", "training", "trust", "inference", "web", "experiments")
