@@ -27,8 +27,6 @@ myst_heading_anchors = 3
 
 html_theme = "furo"  # brings its own styles and scripts, and uses the fonts of the reader's machine
 html_title = "Melascope"
-html_static_path = ["static"]
-html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 templates_path = ["templates"]
@@ -44,6 +42,7 @@ autoapi_root = "docs/reference"
 autoapi_template_dir = "docs/templates/autoapi"
 autoapi_options = ["members", "undoc-members", "show-inheritance"]
 autoapi_add_toctree_entry = False
+python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

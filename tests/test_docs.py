@@ -107,6 +107,20 @@ def test_examples_in_docstrings_give_what_they_show(name):
     assert not result.failed
 
 
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if "```pycon" in page.read_text(encoding="utf-8")],
+    ids=lambda path: path.stem,
+)
+def test_examples_on_pages_give_what_they_show(page):
+    blocks = _FENCED.findall(page.read_text(encoding="utf-8"))
+    session = "\n".join(block for _, language, block in blocks if language == "pycon")
+    example = doctest.DocTestParser().get_doctest(session, {}, page.name, str(page), 0)
+    result = doctest.DocTestRunner().run(example)
+    assert result.attempted
+    assert not result.failed
+
+
 @pytest.mark.slow
 def test_the_backbone_of_the_guide_learns_and_answers(tmp_path, monkeypatch, capsys):
     import tiny
