@@ -33,9 +33,7 @@ templates_path = ["templates"]
 html_additional_pages = {"index": "index.html"}  # the home page is README.html; this leads there
 
 # The reference walks the package by itself, and reads it without running it: a new module needs nothing here.
-warnings.filterwarnings(
-    "ignore", module="astroid"
-)  # it gives up on deep expressions, which nobody reads there
+warnings.filterwarnings("ignore", module="astroid")  # of expressions too deep for it, which are not described
 autoapi_dirs = ["src/melascope"]
 autoapi_ignore = ["*/melascope/cli/*"]
 autoapi_root = "docs/reference"

@@ -34,6 +34,7 @@ _INLINE = re.compile(r"`([^`\n]+)`")
 
 def command_lines(page: str) -> Iterator[str]:
     """Each line of code, and each piece of code in a sentence, that is or may be one for a shell."""
+    page = re.sub(r"\\\n *", "", page)  # lines that go on
     for _, language, block in _FENCED.findall(page):
         if language in {"console", "text", "bash", ""}:
             yield from block.splitlines()
@@ -94,9 +95,9 @@ def test_a_command_that_is_not_there_would_be_noticed():
     assert wrong("$ melascope dance --out runs/first", known) == "no verb dance"
     assert wrong("train --refuse-all", known) == "train has no --refuse-all"
     assert wrong("--refuse-all", known) == "no verb has --refuse-all"
-    page = "Take `predict --modell`.\n\n```console\n$ melascope dance\n```\n\n    melascope sing\n"
+    page = "Take `predict --modell`.\n\n```console\n$ melascope train \\\n      --al\n```\n\n    melascope sing\n"
     assert sorted(filter(None, (wrong(line, known) for line in command_lines(page)))) == [
-        "no verb dance", "no verb sing", "predict has no --modell",
+        "no verb sing", "predict has no --modell", "train has no --al",
     ]  # fmt: skip
 
 
