@@ -24,7 +24,7 @@ lint: $(READY)  ## style, types, and the floors of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-SITE := --fresh-env --fail-on-warning --keep-going --doctree-dir build/doctrees --conf-dir docs .
+SITE := --jobs auto --fresh-env --fail-on-warning --keep-going --doctree-dir build/doctrees --conf-dir docs .
 docs: $(READY)  ## README, guides and reference as a site: site/index.html; a broken link is an error
 	rm -rf site
 	$(BIN)/sphinx-build --quiet $(SITE) site
