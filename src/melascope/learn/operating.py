@@ -140,19 +140,21 @@ def calibrate(
 
 
 def points(probabilities: Floats, truth: Floats, groups: NDArray[np.object_]) -> tuple[OperatingPoint, ...]:
-    """An operating point for each of `SENSITIVITIES`.
+    """An operating point for each of `SENSITIVITIES`; none misses more than one for a lower sensitivity.
 
     Args:
         probabilities: calibrated, as a card gives them, shape (n,).
         truth: 0 or 1, shape (n,), with at least one 1.
         groups: labels of independent cases, shape (n,).
     """
-    made = []
+    made: list[OperatingPoint] = []
     for sensitivity in SENSITIVITIES:
         threshold = confident_threshold(probabilities, truth, groups, sensitivity)
         held = threshold is not None
         if threshold is None:
-            threshold = threshold_for_sensitivity(probabilities, truth, sensitivity)
+            # What merely reaches a sensitivity may lie above what holds a lower one.
+            reached = threshold_for_sensitivity(probabilities, truth, sensitivity)
+            threshold = min([reached, *(point.threshold for point in made)])
         # Downwards, so that whoever decided the threshold is still at or above it.
         made.append(OperatingPoint(sensitivity, np.floor(threshold * 10**DIGITS) / 10**DIGITS, held))
     return tuple(made)
