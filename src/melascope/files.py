@@ -38,7 +38,13 @@ DAMAGE = (
 
 
 def split_locator(locator: str) -> tuple[str, str | None]:
-    """Split a locator into its path and, for a file inside a ZIP, the member's name."""
+    """Split a locator into its path and, for a file inside a ZIP, the member's name.
+
+    >>> split_locator("clinic/17.jpg")
+    ('clinic/17.jpg', None)
+    >>> split_locator("export.zip::images/17.jpg")
+    ('export.zip', 'images/17.jpg')
+    """
     found = _INSIDE.fullmatch(locator)
     return (found[1], found[2]) if found else (locator, None)
 
