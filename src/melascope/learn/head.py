@@ -12,7 +12,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from melascope.learn import network
 from melascope.learn.batches import PlainBatches
 from melascope.progress import Progress, silent
 
@@ -20,13 +19,13 @@ _PENALTIES = tuple(10.0**power for power in range(-5, 1))  # C of scikit-learn, 
 
 
 def outputs(
-    net: Any, layer: str, pixels: NDArray[np.uint8], batch: int, what: str, tell: Progress = silent
+    part: Any, pixels: NDArray[np.uint8], batch: int, what: str, tell: Progress = silent
 ) -> NDArray[np.float32]:
-    """What a layer of a network says of images: `pool` gives features, `logits` the head's answer.
+    """What a part of a network says of images: that up to `pool` gives features, up to `logits` the head's answer.
 
     Args:
-        net: from `network.build`.
-        layer: a layer with an output of shape (N, channels).
+        part: from `network.part`, with an output of shape (N, channels); made anew for each call, it would be compiled
+            anew.
         pixels: shape (n, S, S, 3).
         batch: images at once.
         what: words for `tell`.
@@ -34,7 +33,6 @@ def outputs(
     Returns:
         Shape (n, channels).
     """
-    part = network.part(net, layer)
     batches = PlainBatches(pixels, np.arange(len(pixels)), batch)
     found = []
     for i in range(len(batches)):

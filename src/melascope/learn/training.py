@@ -167,7 +167,9 @@ def _base(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) 
     if (run / f"{BASE}.json").is_file():
         _start_from(path, net)
         return path
-    features = head.outputs(net, "pool", data.pixels, settings.batch, "features of the frozen backbone", tell)
+    features = head.outputs(
+        network.part(net, "pool"), data.pixels, settings.batch, "features of the frozen backbone", tell
+    )
     train, validation = data.rows["train"], data.rows["validation"]
     net.get_layer("logits").set_weights(
         head.fit(
@@ -221,6 +223,7 @@ def _fine_tune(
     trainer.compile(optimizer, BalancedCrossEntropy(known, weights), jit_compile=False)
     optimizer.build(trainer.trainable_variables)
     course = checkpoint.restore(run, trainer)
+    answers = network.part(net, "logits")
     judged, truth = data.part("validation")
     while course.epoch < settings.epochs and course.epoch - course.best_epoch < settings.patience:
         started = time.monotonic()
@@ -240,7 +243,7 @@ def _fine_tune(
             batches, verbose=0, shuffle=False, callbacks=[_Tell(tell, epoch, settings.epochs)]
         )
         with checkpoint.averaged(trainer):
-            logits = head.outputs(net, "logits", judged, settings.batch, "validation", tell)
+            logits = head.outputs(answers, judged, settings.batch, "validation", tell)
         if not np.isfinite(logits).all():
             raise ModelError(f"{run}: the training diverged in epoch {epoch}; try a lower --rate")
         scores = _roc_aucs(logits, truth, data.learnable)
@@ -319,7 +322,9 @@ def _keep(
     with files.replacing(path) as beside:
         net.save(beside)
     judged, truth = data.part("validation")
-    logits = head.outputs(net, "logits", judged, settings.batch, "calibration on validation", tell)
+    logits = head.outputs(
+        network.part(net, "logits"), judged, settings.batch, "calibration on validation", tell
+    )
     groups = data.table["group"].to_numpy()[data.rows["validation"]]
     metrics = {
         target: {
