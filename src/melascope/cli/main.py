@@ -24,6 +24,7 @@ from melascope.cli import (
     model,
     predict,
     prepare,
+    serve,
     stress,
     train,
     tune,
@@ -52,6 +53,7 @@ for verb in (
     card,
     explain,
     predict,
+    serve,
     demo,
 ):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
@@ -73,6 +75,11 @@ _EXTRA = {
     "optuna": "train",
     "filelock": "train",
     "ray": "scale",
+    "fastapi": "web",
+    "prometheus_client": "web",
+    "pydicom": "web",
+    "python_multipart": "web",
+    "uvicorn": "web",
 }
 
 
