@@ -76,6 +76,7 @@ _EXTRA = {
     "filelock": "train",
     "ray": "scale",
     "fastapi": "web",
+    "httptools": "web",
     "prometheus_client": "web",
     "pydicom": "web",
     "python_multipart": "web",

@@ -71,9 +71,6 @@ def create_app(
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ModelError, _broken)
-    for path, asset in assets().items():
-        app.add_api_route(path, partial(_asset, asset), include_in_schema=False)
-
     @app.post(PREDICTIONS, **describe.predictions(limits))
     async def predictions(
         request: Request,
@@ -127,6 +124,8 @@ def create_app(
     async def metrics() -> Response:
         return Response(counted.text(), media_type=meters.MEDIA_TYPE)
 
+    for path, asset in assets().items():
+        app.add_api_route(path, partial(_asset, asset), include_in_schema=False)
     if token is not None:
         describe.add_token(app, public=[HEALTH])
     public = [*assets(), HEALTH]

@@ -6,12 +6,39 @@ import socket
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from melascope.errors import DataError
 
 _GRACE_S = 30  # for answers in flight when the server is told to end
 _IDLE_S = 15
 _CONNECTIONS = 512
+_LONGEST_HEAD = 64 * 2**10
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Ends a connection whose request line and headers do not end; the parser, a fast one, would keep them all."""
+
+    _head: int | None = 0
+    """Bytes that came of the head; None after it."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        if self._head is not None:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head > _LONGEST_HEAD:
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._head = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Another head may follow."""
+        self._head = 0
+        super().on_message_complete()
 
 
 def is_loopback(host: str) -> bool:
@@ -52,7 +79,7 @@ def run(app: ASGIApp, listening: socket.socket) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http="h11",  # bounds what a request's head may take
+        http=BoundedHttp,
         ws="none",
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=_GRACE_S,
