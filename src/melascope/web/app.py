@@ -71,6 +71,8 @@ def create_app(
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ModelError, _broken)
+    app.add_exception_handler(Exception, _failed)
+
     @app.post(PREDICTIONS, **describe.predictions(limits))
     async def predictions(
         request: Request,
@@ -126,8 +128,7 @@ def create_app(
 
     for path, asset in assets().items():
         app.add_api_route(path, partial(_asset, asset), include_in_schema=False)
-    if token is not None:
-        describe.add_token(app, public=[HEALTH])
+    describe.complete(app, None if token is None else [HEALTH])
     public = [*assets(), HEALTH]
     return Guard(app, counted, [*public, PREDICTIONS, MODEL, METRICS, OPENAPI], token, public, hosts)
 
@@ -186,8 +187,9 @@ async def _asset(asset: Asset, request: Request) -> Response:
     return Response(asset.content, media_type=asset.media_type, headers=headers)
 
 
-async def _refused(request: Request, refusal: Exception) -> Response:
-    raise refusal  # the guard answers all of them alike
+async def _refused(request: Request, error: Exception) -> Response:
+    refusal = cast(Refusal, error)
+    return JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -198,3 +200,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _broken(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, status_code=500)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # The error itself reaches the guard, which logs where it happened.
+    return JSONResponse({"detail": "the server failed; its log says where"}, status_code=500)

@@ -98,10 +98,19 @@ def predictions(limits: Limits) -> dict[str, Any]:
     }
 
 
-def add_token(app: FastAPI, public: Collection[str]) -> None:
-    """Say that all but the public paths need a token."""
+def complete(app: FastAPI, public: Collection[str] | None) -> None:
+    """Say what FastAPI leaves out, once all routes are there.
+
+    Args:
+        app: the application.
+        public: paths that need no token; None where there is none.
+    """
     made = app.openapi()
-    made.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    # FastAPI drops what is null.
+    made["components"]["schemas"]["Prediction"]["examples"] = [schema.EXAMPLE]
+    if public is None:
+        return
+    made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for path, item in made["paths"].items():
         if path not in public:
             for operation in item.values():

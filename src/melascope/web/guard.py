@@ -92,8 +92,6 @@ class Guard:
         except Exception as error:  # whatever it is, its message may tell of the image
             where = traceback.extract_tb(error.__traceback__)[-1]
             _LOG.error("%s in %s, line %s", type(error).__name__, where.filename, where.lineno)
-            if not status:
-                await _refuse(guarded, Refusal(500, "the server failed; its log says where"))
         finally:
             known = path if path in self._paths else "other"
             self._meters.request(known, status, time.perf_counter() - started)

@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field
 
 NOTE = "A research tool: it supports a clinician and never replaces one. A heat map is not evidence."
-_EXAMPLE: dict[str, JsonValue] = {
+EXAMPLE: dict[str, Any] = {
     "path": "lesion.jpg",
     "status": "ok",
     "label": "malignant",
@@ -29,8 +29,6 @@ class Heat(BaseModel):
 
 class Prediction(BaseModel):
     """The answer for one file; what `melascope predict --format jsonl` prints."""
-
-    model_config = {"json_schema_extra": {"examples": [_EXAMPLE]}}
 
     path: str = Field(description="The name that was sent, without folders.")
     status: Literal["ok", "refused", "error"] = Field(

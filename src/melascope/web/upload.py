@@ -17,6 +17,7 @@ from melascope.web.limits import Limits
 
 FIELD = "files"
 _LONGEST_NAME = 120
+_ESCAPED = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))  # what browsers write for these in a name
 
 
 @dataclass
@@ -169,5 +170,7 @@ async def receive(
 
 def plain_name(sent: str) -> str:
     """A file's name without folders, without what could move a cursor, and not too long; its end is kept."""
+    for escape, character in _ESCAPED:
+        sent = sent.replace(escape, character)
     name = sent.replace("\\", "/").rpartition("/")[2]
     return "".join(c if c.isprintable() else "?" for c in name)[-_LONGEST_NAME:]

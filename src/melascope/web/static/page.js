@@ -414,7 +414,7 @@ function line(item) {
       "tr",
       { onclick: show },
       make("th", { scope: "row" }, make("div", { class: "name" }, thumb, make("button", { type: "button" }, item.name))),
-      make("td", {}, pill),
+      make("td", {}, pill, ...(row?.weak ? [" ", make("span", { class: "pill weak" }, "weak")] : [])),
       make("td", { class: "num" }, row?.status === "ok" ? percent(row.malignant) : "–"),
       make("td", { class: "num" }, row?.status === "ok" ? percent(row.melanoma) : "–"),
       make("td", { class: "remark-cell" }, remark(row)),
