@@ -145,6 +145,7 @@ def test_wrong_requests_are_told_apart(client):
     half = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nabc'
     assert ask(content=half, headers={"content-type": "multipart/form-data; boundary=x"})[0] == 400
     assert ask(files=[("file", image)]) == (422, "a part named 'file'; name each part 'files'")
+    assert ask(files=[("files", (None, b"text"))])[0] == 422
     assert ask(files=sent(image), params={"sensitivity": 0.5}) == (422, "sensitivity is one of 0.95, 0.98")
     assert ask(files=sent(image), params={"sensitivity": "much"})[0] == 422
     assert ask(files=sent(image), params={"heat": "nevus"})[0] == 422
@@ -158,10 +159,10 @@ def test_wrong_requests_are_told_apart(client):
 def test_limits_hold(predictor):
     image = ("a.png", png())
     size = len(image[1])
-    assert limited(predictor, files=2).post(PATH, files=sent(image, image, image)).status_code == 413
+    assert limited(predictor, files=2).post(PATH, files=sent(image, image, image)).status_code == 422
     assert limited(predictor, file_bytes=size - 1).post(PATH, files=sent(image)).status_code == 413
     assert limited(predictor, request_bytes=size).post(PATH, files=sent(image)).status_code == 413
-    assert limited(predictor, waiting=1).post(PATH, files=sent(image, image)).status_code == 413
+    assert limited(predictor, waiting=1).post(PATH, files=sent(image, image)).status_code == 422
     full = limited(predictor, held_bytes=size).post(PATH, files=sent(image))
     assert (full.status_code, full.headers["retry-after"]) == (503, "1")
     again = limited(predictor, held_bytes=3 * size)  # what was held is given back

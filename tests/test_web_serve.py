@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,31 +15,15 @@ import pytest
 import tiny
 from melascope.infer.predictor import SHIPPED
 from photographs import saved
+from served import CODE, serving
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
-CODE = "from melascope.cli.main import main; main()"
 TOKEN = "a-token-of-this-test"  # noqa: S105
 BODY = (
     b'--x\r\nContent-Disposition: form-data; name="files"; filename="Jane-Doe.png"\r\n\r\n'
     + saved(tiny.lesion(0), "PNG")
     + b"\r\n--x--\r\n"
 )
-
-
-@contextmanager
-def serving(
-    *words: object, model: Path = SHIPPED, **environment: str
-) -> Iterator[tuple[subprocess.Popen, int]]:
-    """A server on a free port."""
-    command = [sys.executable, "-c", CODE, "serve", "--model", str(model), "--port", "0", *map(str, words)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=os.environ | environment, **pipes) as process:
-        try:
-            address = process.stdout.readline()
-            assert address.startswith("http://"), process.stderr.read()
-            yield process, int(address.rpartition(":")[2])
-        finally:
-            process.kill()
 
 
 def refused(*words: object, **environment: str) -> str:
@@ -126,7 +108,7 @@ def test_requests_made_from_the_description_never_break_it(tmp_path):
     with serving(MELASCOPE_TOKEN=TOKEN) as (process, port):
         command = [
             Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{port}/openapi.json",
-            "--header", f"Authorization: Bearer {TOKEN}", "--max-examples", "60", "--seed", "0",
+            "--header", f"Authorization: Bearer {TOKEN}", "--max-examples", "100", "--seed", "0",
             "--phases", "examples,coverage,fuzzing", "--checks", "all", "--request-timeout", "20",
             "--suppress-health-check", "all", "--no-color",
         ]  # fmt: skip

@@ -54,9 +54,10 @@ def predictions(limits: Limits) -> dict[str, Any]:
         s400="Not a well-formed multipart request.",
         s406="`Accept` wants a form that is not made here.",
         s408="The request took too long to arrive.",
-        s413="Too large, or too many files.",
+        s413="Too large.",
         s415="Not `multipart/form-data`.",
-        s422="A parameter or a part is wrong, or DICOM was asked for and a file could not be read.",
+        s422="A parameter or a part is wrong, there are too many files, or DICOM was asked for and a file could "
+        "not be read.",
         s500="The model cannot be run.",
     )
     problems[503] = {

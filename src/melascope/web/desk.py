@@ -26,7 +26,7 @@ class Desk:
             Refusal: if they do not fit into the queue, now or ever.
         """
         if len(tasks) > self._room:
-            raise Refusal(413, f"more than {self._room} images; send them in several requests")
+            raise Refusal(422, f"more than {self._room} images; send them in several requests")
         if self.open + len(tasks) > self._room:
             raise busy("too many images are waiting")
         self.open += len(tasks)

@@ -108,8 +108,10 @@ class _Reader:
         name = self._part.disposition.get(b"name", b"").decode("utf-8", "replace")
         if name != FIELD:
             raise Refusal(422, f"a part named {name[:40]!r}; name each part {FIELD!r}")
+        if b"filename" not in self._part.disposition:
+            raise Refusal(422, f"a part named {FIELD!r} that is no file: it has no file name")
         if len(self.uploads) == self._limits.files:
-            raise Refusal(413, f"more than {self._limits.files} files; send them in several requests")
+            raise Refusal(422, f"more than {self._limits.files} files; send them in several requests")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._part.size += end - start
@@ -118,7 +120,7 @@ class _Reader:
         self._part.chunks.append(data[start:end])
 
     def _end(self) -> None:
-        sent = self._part.disposition.get(b"filename", b"").decode("utf-8", "replace")
+        sent = self._part.disposition[b"filename"].decode("utf-8", "replace")
         name = plain_name(sent) or f"image-{len(self.uploads) + 1}"
         self.uploads.append(Upload(name, b"".join(self._part.chunks)))
         self._part = _Part()
