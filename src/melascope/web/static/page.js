@@ -79,7 +79,7 @@ function take(files) {
   items.push(...fresh);
   chosen = fresh.length === 1 ? fresh[0] : items.length === fresh.length ? fresh[0] : chosen;
   $("intake").classList.add("small");
-  $("intake-title").textContent = "Drop more images here";
+  $("intake-title").textContent = "Add more images";
   draw();
   judge();
 }
@@ -199,7 +199,7 @@ function forget() {
   chosen = null;
   $("trouble").hidden = true;
   $("intake").classList.remove("small");
-  $("intake-title").textContent = "Drop dermoscopic images here";
+  $("intake-title").textContent = "Add dermoscopic images";
   draw();
   say("All images are cleared.");
   document.querySelector("[data-picks=files]").focus();
@@ -406,15 +406,16 @@ function line(item) {
   const version = item.row;
   if (!item.line || item.lineOf !== version) {
     const row = item.row;
-    const pill = make("span", { class: `pill ${kind(row) ?? ""}` }, head(row));
+    const pills = [make("span", { class: `pill ${kind(row) ?? ""}` }, head(row))];
+    if (row?.weak) pills.push(make("span", { class: "pill weak" }, "weak"));
     const thumb = make("img", { class: "thumb", src: url(item), alt: "", loading: "lazy", decoding: "async" });
-    thumb.addEventListener("error", () => thumb.removeAttribute("src"));
+    thumb.addEventListener("error", () => thumb.replaceWith(make("span", { class: "thumb" })));
     const show = () => choose(item);
     item.line = make(
       "tr",
       { onclick: show },
       make("th", { scope: "row" }, make("div", { class: "name" }, thumb, make("button", { type: "button" }, item.name))),
-      make("td", {}, pill, ...(row?.weak ? [" ", make("span", { class: "pill weak" }, "weak")] : [])),
+      make("td", {}, make("div", { class: "pills" }, ...pills)),
       make("td", { class: "num" }, row?.status === "ok" ? percent(row.malignant) : "–"),
       make("td", { class: "num" }, row?.status === "ok" ? percent(row.melanoma) : "–"),
       make("td", { class: "remark-cell" }, remark(row)),
