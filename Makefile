@@ -6,7 +6,7 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint bench bench-training bench-search fuzz models
+.PHONY: demo test test-all lint bench bench-training bench-search load fuzz models
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the whole story on synthetic images, offline
@@ -32,6 +32,10 @@ bench-training: $(READY)  ## images a second of fine-tuning, beside plain Keras
 
 bench-search: $(READY)  ## what cutting trials short saves; uses DATA
 	$(BIN)/python tools/bench_search.py --data $(DATA) --weights $(WEIGHTS)
+
+load: export OMP_NUM_THREADS = 1
+load: $(READY)  ## the server beside the bare predictor, under load
+	$(BIN)/python tools/load.py
 
 DATA ?= ../shared/data
 WEIGHTS ?= imagenet

@@ -196,7 +196,7 @@ def test_what_a_browser_cannot_show_is_shown(page, files):
 
 
 def rows(page: Page) -> list[str]:
-    return [row.text for row in page.browser.find_elements(By.CSS_SELECTOR, "#rows tr")]
+    return page.run("return [...document.querySelectorAll('#rows tr')].map(row => row.innerText)")
 
 
 def test_a_folder_becomes_a_table_with_export(page, files, tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def create_app(
     Args:
         predictor: the model; requests may ask for any of its operating points.
         workers: threads that judge images, one a core.
-        token: that requests must bear, except for the page itself and `/healthz`.
+        token: that requests must bear, except for the page itself, the description of the API and `/healthz`.
         hosts: names that browsers may know this server by; None for any.
         limits: of what is taken.
     """
@@ -129,8 +129,8 @@ def create_app(
     for path, asset in assets().items():
         app.add_api_route(path, partial(_asset, asset), include_in_schema=False)
     describe.complete(app, None if token is None else [HEALTH])
-    public = [*assets(), HEALTH]
-    return Guard(app, counted, [*public, PREDICTIONS, MODEL, METRICS, OPENAPI], token, public, hosts)
+    public = [*assets(), HEALTH, OPENAPI]
+    return Guard(app, counted, [*public, PREDICTIONS, MODEL, METRICS], token, public, hosts)
 
 
 def _wish(form: negotiate.Form, heat: str | None, picture: bool) -> Wish:

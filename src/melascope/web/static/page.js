@@ -279,7 +279,8 @@ let drawing = false;
 function draw() {
   if (drawing) return;
   drawing = true;
-  requestAnimationFrame(() => {
+  const pause = running && items.length > 200 ? 500 : 0; // a long table is not made anew for every answer
+  setTimeout(() => {
     drawing = false;
     drawResult();
     drawList();
@@ -290,7 +291,7 @@ function draw() {
     else $("progress").removeAttribute("value");
     $("working-text").textContent = items.length > 1 ? `${done} of ${items.length} images` : "Looking at the image …";
     $("settings").hidden = !items.length;
-  });
+  }, pause);
 }
 
 function drawResult() {
