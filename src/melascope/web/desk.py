@@ -31,19 +31,12 @@ class Desk:
             raise busy("too many images are waiting")
         self.open += len(tasks)
         loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(self._pool, self._counted(task, loop)) for task in tasks]
+        futures = [loop.run_in_executor(self._pool, task) for task in tasks]
+        for future in futures:
+            future.add_done_callback(self._done)
         return list(await asyncio.gather(*futures))
 
-    def _counted(self, task: Callable[[], T], loop: asyncio.AbstractEventLoop) -> Callable[[], T]:
-        def work() -> T:
-            try:
-                return task()
-            finally:
-                loop.call_soon_threadsafe(self._done)
-
-        return work
-
-    def _done(self) -> None:
+    def _done(self, future: asyncio.Future[T]) -> None:
         self.open -= 1
 
     def close(self) -> None:
