@@ -374,11 +374,12 @@ $("lesion").addEventListener("error", () => {
   if (readable && !chosen.picture) complete(chosen, true);
 });
 
+const shown = (row, name) => (row?.status === "ok" ? (row[name] ?? -1) : -1);
 const KEYS = {
   name: (item) => item.name.toLowerCase(),
   answer: (item) => ["malignant", "benign", "refused", "error", null].indexOf(kind(item.row)),
-  malignant: (item) => item.row?.malignant ?? -1,
-  melanoma: (item) => item.row?.melanoma ?? -1,
+  malignant: (item) => shown(item.row, "malignant"),
+  melanoma: (item) => shown(item.row, "melanoma"),
   remark: (item) => remark(item.row),
 };
 
