@@ -29,6 +29,7 @@ from melascope.infer.answer import COLUMNS
 from melascope.infer.predictor import Predictor
 from melascope.web import schema
 from melascope.web.app import create_app
+from melascope.web.assets import assets
 from melascope.web.limits import Limits
 
 TOKEN = "a-token-of-this-test"  # noqa: S105
@@ -220,7 +221,7 @@ def test_a_token_guards_all_but_the_page_and_health(predictor):
     described = client.get("/openapi.json").json()
     assert described["paths"][PATH]["post"]["security"] == [{"token": []}]
     assert "security" not in described["paths"]["/healthz"]["get"]
-    for path in ("/", "/page.js", "/page.css", "/icon.svg", "/healthz", "/openapi.json"):
+    for path in (*assets(), "/healthz", "/openapi.json"):
         assert client.get(path).status_code == 200
 
 
@@ -282,7 +283,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_obeys_its_policy(client):
         for name in ("src", "href"):
             assert (attributes.get(name) or "/").startswith(("/", "#")), attributes
     assert "never replaces" in page
-    for path in ("/page.js", "/page.css", "/icon.svg"):
+    for path in sorted(set(assets()) - {"/"}):
         text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|@import|innerHTML|eval\(", text), path
 

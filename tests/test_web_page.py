@@ -199,6 +199,15 @@ def rows(page: Page) -> list[str]:
     return page.run("return [...document.querySelectorAll('#rows tr')].map(row => row.innerText)")
 
 
+def test_what_a_browser_cannot_show_is_shown_out_of_many_too(page, files):
+    page.send(files, by="folder")
+    page.browser.find_element(By.XPATH, "//tbody//button[contains(., 'up.tif')]").click()
+    page.wait(lambda: page.run("return document.getElementById('lesion').naturalWidth") == 300)
+    page.wait(lambda: page.find("heat").is_displayed())
+    page.find("target").send_keys("melanoma")
+    page.wait(lambda: page.find("heat").is_displayed() or "no heat to show" in page.text("heat-note"))
+
+
 def test_a_folder_becomes_a_table_with_export(page, files, tmp_path, monkeypatch):
     page.send(files, by="folder")
     assert page.text("summary").startswith("6 images: ")

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+_SCRIPTS = ("card", "dom", "files", "page", "server", "table", "words")
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in _SCRIPTS},
 }
 
 
