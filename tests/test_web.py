@@ -184,6 +184,25 @@ def test_a_request_that_trickles_in_is_given_up(predictor):
     assert asyncio.run(ask()) == 408
 
 
+def test_a_client_that_leaves_is_no_fault(predictor, caplog):
+    messages = iter(
+        [{"type": "http.request", "body": b"--x\r\n", "more_body": True}, {"type": "http.disconnect"}]
+    )
+    head = [(b"content-type", b"multipart/form-data; boundary=x")]
+    scope = {"type": "http", "method": "POST", "path": PATH, "query_string": b"", "headers": head}
+    sent_back = []
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        sent_back.append(message)
+
+    asyncio.run(create_app(predictor, 1)(scope, receive, send))
+    assert sent_back[0]["status"] == 400
+    assert caplog.text == ""
+
+
 def test_too_much_at_once_is_refused_and_the_rest_is_answered(predictor, monkeypatch):
     free = threading.Event()
     judge = Predictor.answer_file

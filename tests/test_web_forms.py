@@ -209,11 +209,12 @@ def test_a_report_says_what_the_answer_says(card, version):
 
 @pytest.mark.parametrize("version", fhir.VERSIONS)
 def test_what_was_not_judged_gets_no_value(card, version):
-    found = bundle(card, version, Finding(REFUSED), Finding(ERROR))
+    found = bundle(card, version, Finding(REFUSED, panel=b"tells probabilities"), Finding(ERROR))
     (observation,) = found["Observation"]
     assert observation["dataAbsentReason"]["text"] == REFUSED.reason
     assert not [name for name in observation if name.startswith("value")]
     assert "0.71" not in str(found)
+    assert "presentedForm" not in str(found)
     (outcome,) = found["OperationOutcome"]
     assert outcome["issue"][0]["diagnostics"] == "a.dcm: not an image"
     assert len(found["DiagnosticReport"]) == 1

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,7 +10,6 @@ from typing import Annotated, Any, Literal, cast
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from melascope import __version__
@@ -170,9 +170,7 @@ def _captures(findings: Sequence[Finding]) -> Response:
         files.append(finding.capture)
     if len(files) == 1:
         return Response(files[0], media_type=negotiate.DICOM)
-    boundary = "melascope-" + base64.b16encode(bytes(12)).decode()
-    while any(boundary.encode() in file for file in files):
-        boundary += "x"
+    boundary = uuid.uuid4().hex
     body = b"".join(
         b"--%s\r\nContent-Type: application/dicom\r\n\r\n%s\r\n" % (boundary.encode(), file) for file in files
     )
@@ -188,20 +186,19 @@ async def _asset(asset: Asset, request: Request) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    refusal = cast(Refusal, error)
-    return JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)
+    return cast(Refusal, error).response()
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     first = cast(RequestValidationError, error).errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
-    return JSONResponse({"detail": f"{where}: {first['msg']}"}, status_code=422)
+    return Refusal(422, f"{where}: {first['msg']}").response()
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, status_code=500)
+    return Refusal(500, str(error)).response()
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     # The error itself reaches the guard, which logs where it happened.
-    return JSONResponse({"detail": "the server failed; its log says where"}, status_code=500)
+    return Refusal(500, "the server failed; its log says where").response()

@@ -1,5 +1,7 @@
 """The errors a client can cause. Each is an HTTP status and one sentence."""
 
+from starlette.responses import JSONResponse
+
 
 class Refusal(Exception):  # noqa: N818  # not a fault: an answer of the protocol
     """A request that is not answered.
@@ -15,6 +17,10 @@ class Refusal(Exception):  # noqa: N818  # not a fault: an answer of the protoco
         self.status = status
         self.detail = detail
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def response(self) -> JSONResponse:
+        """What the client is told."""
+        return JSONResponse({"detail": self.detail}, self.status, self.headers)
 
 
 def busy(detail: str) -> Refusal:

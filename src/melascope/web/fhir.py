@@ -152,7 +152,7 @@ def _report(
         report["conclusion"] += f" {INTENDED_USE}"
     else:
         report["note"] = [{"text": INTENDED_USE}]
-    if finding.panel:
+    if finding.panel and answer.label:  # the picture tells probabilities, also of what was refused
         report["presentedForm"] = [_attachment(finding.panel, answer.path, version)]
     return report
 

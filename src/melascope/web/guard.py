@@ -1,7 +1,6 @@
 """What stands before every request: who may ask, what a browser may do with the answer, and what is kept of it."""
 
 import hmac
-import json
 import logging
 import time
 import traceback
@@ -88,7 +87,7 @@ class Guard:
             self._check(scope)
             await self._app(scope, receive, guarded)
         except Refusal as refusal:
-            await _refuse(guarded, refusal)
+            await refusal.response()(scope, receive, guarded)
         except Exception as error:  # whatever it is, its message may tell of the image
             where = traceback.extract_tb(error.__traceback__)[-1]
             _LOG.error("%s in %s, line %s", type(error).__name__, where.filename, where.lineno)
@@ -117,12 +116,3 @@ def _name(host: str) -> str:
     """A host without its port."""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdigit() else host
-
-
-async def _refuse(send: Send, refusal: Refusal) -> None:
-    headers = {"content-type": "application/json", **refusal.headers}
-    body = json.dumps({"detail": refusal.detail}).encode()
-    headers["content-length"] = str(len(body))
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})

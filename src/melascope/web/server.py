@@ -9,35 +9,37 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from melascope.errors import DataError
+from melascope.web.limits import Limits
 
 _GRACE_S = 30  # for answers in flight when the server is told to end
 _IDLE_S = 15
 _CONNECTIONS = 512
 _LONGEST_HEAD = 64 * 2**10
+_LONGEST = Limits().request_bytes + 2**20  # beyond it, what is refused already is not even thrown away
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Ends a connection whose request line and headers do not end; the parser, a fast one, would keep them all."""
+    """Ends a connection whose head or message does not end; the parser, a fast one, would keep or drain it all."""
 
-    _head: int | None = 0
-    """Bytes that came of the head; None after it."""
+    _came = 0
+    """Bytes of the message so far."""
+    _in_head = True
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
-        if self._head is not None:
-            self._head += len(data)
+        self._came += len(data)
         super().data_received(data)
-        if self._head is not None and self._head > _LONGEST_HEAD:
+        if self._came > (_LONGEST_HEAD if self._in_head else _LONGEST):
             self.transport.close()
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        self._head = None
+        self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Another head may follow."""
-        self._head = 0
+        self._came, self._in_head = 0, True
         super().on_message_complete()
 
 

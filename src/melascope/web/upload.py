@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
 from melascope.web.errors import Refusal, busy
 from melascope.web.limits import Limits
@@ -161,6 +162,8 @@ async def receive(
                 reader.parser.write(chunk)
     except FormParserError as error:
         raise Refusal(400, "not a well-formed multipart request") from error
+    except ClientDisconnect as error:
+        raise Refusal(400, "the client left") from error
     except TimeoutError as error:
         raise Refusal(408, f"the request took longer than {limits.patience_s:g} s to arrive") from error
     if not reader.whole:
