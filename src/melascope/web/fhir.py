@@ -105,22 +105,26 @@ def _observations(answer: Answer, card: Card, device: str, now: str) -> list[Res
                     **_resource("Observation"),
                     **shared,
                     "code": {"text": f"Calibrated {MEANING[target]}"},
-                    "valueQuantity": {
-                        "value": round(value, DIGITS),
-                        "unit": "probability",
-                        "system": "http://unitsofmeasure.org",
-                        "code": "1",
-                    },
+                    "valueQuantity": _probability(value),
                 }
             )
     called["derivedFrom"] = [{"reference": f"urn:uuid:{found[1]['id']}"}]
     found[1]["referenceRange"] = [
         {
-            "high": {"value": round(answer.threshold, DIGITS)},
+            "high": _probability(answer.threshold),
             "text": f"called benign below {answer.threshold:.3f}, malignant from there on",
         }
     ]
     return found
+
+
+def _probability(value: float) -> Resource:
+    return {
+        "value": round(value, DIGITS),
+        "unit": "probability",
+        "system": "http://unitsofmeasure.org",
+        "code": "1",
+    }
 
 
 def _remarks(answer: Answer, card: Card) -> list[str]:
