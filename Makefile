@@ -6,7 +6,7 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint bench bench-training bench-search load fuzz models
+.PHONY: demo test test-all lint docs docs-links bench bench-training bench-search bench-fetch load fuzz models
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the whole story on synthetic images, offline
@@ -24,6 +24,14 @@ lint: $(READY)  ## style, types, and the floors of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+SITE := --jobs auto --fresh-env --fail-on-warning --keep-going --doctree-dir build/doctrees --conf-dir docs .
+docs: $(READY)  ## README, guides and reference as a site: site/index.html; a broken link is an error
+	rm -rf site
+	$(BIN)/sphinx-build --quiet $(SITE) site
+
+docs-links: $(READY)  ## asks every address outside the site, where there is a network
+	$(BIN)/sphinx-build --builder linkcheck $(SITE) build/links
+
 bench: $(READY)  ## times and throughput on this machine, as JSON and a table
 	$(BIN)/python tools/bench.py
 
@@ -32,6 +40,9 @@ bench-training: $(READY)  ## images a second of fine-tuning, beside plain Keras
 
 bench-search: $(READY)  ## what cutting trials short saves; uses DATA
 	$(BIN)/python tools/bench_search.py --data $(DATA) --weights $(WEIGHTS)
+
+bench-fetch: $(READY)  ## fetching images beside the archive's official command, on loopback
+	$(BIN)/python tools/bench_fetch.py
 
 load: export OMP_NUM_THREADS = 1
 load: $(READY)  ## the server beside the bare predictor, under load

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-VERBS = ("prepare", "train", "evaluate", "investigate", "explain", "predict", "serve", "demo")
+VERBS = ("fetch", "prepare", "train", "evaluate", "investigate", "explain", "predict", "serve", "demo")
 
 
 def melascope(*words: object) -> subprocess.CompletedProcess[str]:

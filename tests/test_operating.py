@@ -100,6 +100,13 @@ def test_the_confident_threshold_holds_as_often_as_it_says():
     )  # what merely reached it on a sample holds about every second time
 
 
+def test_a_higher_sensitivity_never_misses_more_where_cases_are_too_few_to_assure_it():
+    chances, truth = np.arange(1, 28) / 100, np.ones(27)  # enough to assure 0.82 and 0.89, and no more
+    points = operating.points(chances, truth, apart(27))
+    assert [point.held for point in points] == [True, True, False, False]
+    assert [point.threshold for point in points] == [0.02, 0.01, 0.01, 0.01]
+
+
 def test_the_exact_bound_is_no_weaker_than_that_of_mapie():
     honest, truth = sample(3_000, seed=4)
     p = expit(honest)

@@ -193,13 +193,13 @@ def test_a_clinic_left_out_takes_what_must_be_refused_of_it_along(monkeypatch):
     seen, held = ({"A": drawn(n), "B": drawn(n, d0=3)} for n in (400, 200))
     drawings = {("shapes", ""): drawn(200, d2=5), ("photographs", ""): drawn(200, d2=5, d3=5)}
     close, later = (drawn(n, d0=3, d1=4) for n in (300, 200))
-    named, unseen = recognition._fitted(seen, held, {**drawings, ("close-up", "B"): close}, 0)
+    named, unseen = recognition._fitted(seen, held, held, {**drawings, ("close-up", "B"): close}, 0)
     assert fitted == [
         ({"B"}, {*drawings, ("close-up", "B")}),
         ({"A"}, set(drawings)),
         ({"A", "B"}, {*drawings, ("close-up", "B")}),
     ]
-    unnamed, _ = recognition._fitted(seen, held, {**drawings, ("close-up", ""): close}, 0)
+    unnamed, _ = recognition._fitted(seen, held, held, {**drawings, ("close-up", ""): close}, 0)
     assert max(unseen.values()) <= recognition.MOST_FALSE + 0.01
     assert named.knows(later).mean() < unnamed.knows(later).mean()
 

@@ -77,6 +77,15 @@ def interval(values: Floats) -> Interval:
 
     None where more than one resample in a hundred leaves it undefined, since an interval over the others
     would look better than it is, and where all agree, since that shows too little data, not certainty.
+
+    Of the mean of six images in three groups:
+
+    >>> images, group = np.array([0.0, 0.0, 0.4, 0.6, 1.0, 1.0]), np.array([0, 0, 1, 1, 2, 2])
+    >>> found = draws(lambda drawn: {"mean": drawn @ images / drawn.sum(axis=1)}, group)
+    >>> interval(found["mean"])
+    Interval(low=0.0, high=1.0, reason=None)
+    >>> interval(np.ones(2000)).reason
+    'every resample gives the same value: too few groups for an interval'
     """
     defined = values[~np.isnan(values)]
     undefined = len(values) - len(defined)
@@ -89,7 +98,14 @@ def interval(values: Floats) -> Interval:
 
 
 def exact(value: float, groups: int) -> Interval:
-    """Clopper and Pearson's interval (1934) of a share of exactly 0 or 1, over so many independent groups."""
+    """Clopper and Pearson's interval (1934) of a share of exactly 0 or 1, over so many independent groups.
+
+    Of 30 lesions that were all caught, another 30 may still miss some:
+
+    >>> low, high, _ = exact(1, 30)
+    >>> round(low, 3), high
+    (0.884, 1.0)
+    """
     far = ((1 - LEVEL) / 2) ** (1 / groups)
     return Interval(far, 1.0) if value == 1 else Interval(0.0, 1 - far)
 

@@ -24,7 +24,7 @@ MEMBER = "::"
 _INSIDE = re.compile(rf"(.*?\.zip){MEMBER}(.+)", re.IGNORECASE | re.DOTALL)
 MAX_BYTES = 256 * 2**20  # no dermoscopic image is near this; a ZIP member that claims more is a bomb
 # What zipfile raises on archives that are damaged, encrypted (RuntimeError) or made to confuse.
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -38,7 +38,13 @@ _DAMAGE = (
 
 
 def split_locator(locator: str) -> tuple[str, str | None]:
-    """Split a locator into its path and, for a file inside a ZIP, the member's name."""
+    """Split a locator into its path and, for a file inside a ZIP, the member's name.
+
+    >>> split_locator("clinic/17.jpg")
+    ('clinic/17.jpg', None)
+    >>> split_locator("export.zip::images/17.jpg")
+    ('export.zip', 'images/17.jpg')
+    """
     found = _INSIDE.fullmatch(locator)
     return (found[1], found[2]) if found else (locator, None)
 
@@ -61,7 +67,7 @@ def open_zip(path: str | Path) -> zipfile.ZipFile:
     try:
         stat = os.stat(path)
         return _zip(str(path), os.getpid(), stat.st_mtime_ns, stat.st_size)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: not a readable ZIP file ({error}); download or copy it again") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
@@ -91,7 +97,7 @@ def read(locator: str, limit: int = MAX_BYTES) -> bytes:
         raise ImageError(locator, str(error).removeprefix(f"{path}: ")) from error
     except OSError as error:
         raise ImageError(locator, error.strerror or str(error)) from error
-    except _DAMAGE as error:  # ValueError also for a path with a zero byte
+    except DAMAGE as error:  # ValueError also for a path with a zero byte
         raise ImageError(locator, f"cannot be read ({error})") from error
     if len(data) > limit:
         raise ImageError(locator, f"larger than {limit // 2**20} MiB")

@@ -88,7 +88,14 @@ def load(locator: str, size: int) -> Pixels:
 
 
 def fit(pixels: Pixels, size: int) -> Pixels:
-    """Cut the central square and resize it, antialiased, to (size, size, 3)."""
+    """Cut the central square and resize it, antialiased, to (size, size, 3).
+
+    >>> wide = np.zeros((2, 4, 3), np.uint8)
+    >>> wide[:, :2] = 255  # the left half is white
+    >>> fit(wide, 2)[..., 0]
+    array([[255,   0],
+           [255,   0]], dtype=uint8)
+    """
     height, width = pixels.shape[:2]
     side = min(height, width)
     if (height, width) == (size, size):

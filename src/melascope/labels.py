@@ -130,7 +130,13 @@ def known(word: str) -> bool:
 
 
 def from_word(word: str | None) -> Label:
-    """Targets of a diagnosis word or class code; a word that is not in the table has unknown targets."""
+    """Targets of a diagnosis word or class code; a word that is not in the table has unknown targets.
+
+    >>> from_word("BCC")
+    Label(diagnosis='basal cell carcinoma', malignant=True, melanoma=False)
+    >>> from_word("actinic keratosis")  # may turn malignant: not known, which is not the same as benign
+    Label(diagnosis='actinic keratosis', malignant=None, melanoma=False)
+    """
     if word is None or not _plain(word):
         return UNKNOWN
     diagnosis, (malignant, melanoma) = _TABLE.get(_plain(word), (word.strip(), _OPEN))
@@ -143,6 +149,9 @@ def from_archive(levels: Iterable[str | None]) -> Label:
     The most specific level is the diagnosis. Melanoma is what the archive files under
     `Malignant melanocytic proliferations (Melanoma)` at level 2. A collision of lesions of which one is
     malignant says nothing of melanoma.
+
+    >>> from_archive(["Malignant", "Malignant melanocytic proliferations (Melanoma)", "Melanoma in situ"])
+    Label(diagnosis='Melanoma in situ', malignant=True, melanoma=True)
     """
     words = [level.strip() for level in levels if level and level.strip()]
     if not words:
@@ -167,6 +176,11 @@ def family(diagnosis: object) -> int:
 
     A diagnosis that says no more than a target does, such as `malignant`, and a collision of lesions, tell no family;
     nor does what is not a word, such as a gap in a table.
+
+    >>> list(FAMILIES)[family("Bowen's disease")]
+    'squamous cell carcinoma or actinic keratosis'
+    >>> family("malignant")
+    -1
     """
     word = _plain(diagnosis) if isinstance(diagnosis, str) else ""
     label = _TABLE.get(word)

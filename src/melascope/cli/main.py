@@ -19,6 +19,7 @@ from melascope.cli import (
     doubt,
     evaluate,
     explain,
+    fetch,
     hold_out,
     investigate,
     model,
@@ -57,6 +58,7 @@ for verb in (
     demo,
 ):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
+app.add_typer(fetch.app, name="fetch")
 app.add_typer(model.app, name="model")
 
 
@@ -73,7 +75,6 @@ _EXTRA = {
     "onnx": "train",
     "onnxscript": "train",
     "optuna": "train",
-    "filelock": "train",
     "ray": "scale",
     "fastapi": "web",
     "httptools": "web",

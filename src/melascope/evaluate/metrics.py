@@ -20,6 +20,13 @@ BINS = 15  # of equal width, as in Guo et al. (2017)
 class Sample:
     """Images with a known target, in descending order of probability.
 
+    >>> sample = Sample.of([True, False, True, False], [0.9, 0.8, 0.6, 0.1], ["a", "b", "c", "d"])
+    >>> Ranked.of(sample, sample.once).roc_auc()  # of four pairs of a malignant and a benign image, three in order
+    array([0.75])
+    >>> at = Confusion.of(sample, sample.once, threshold=0.5)
+    >>> at.sensitivity, at.specificity
+    (array([1.]), array([0.5]))
+
     Attributes:
         truth: whether the target is true, shape (n,).
         probability: predicted for the target, 0 to 1, shape (n,).
@@ -158,6 +165,13 @@ class Confusion(NamedTuple):
 
         Args:
             prevalence: that share, between 0 and 1.
+
+        A test that catches 90 of 100 malignant lesions and leaves 80 of 100 benign ones alone is right in 60 of 100
+        alarms where a quarter of the lesions is malignant, and in 4 where 1 in 100 is:
+
+        >>> test = Confusion(*np.array([[90.0], [20.0], [10.0], [80.0]]))
+        >>> [round(float(test.predictive(share)[0][0]), 2) for share in (0.25, 0.01)]
+        [0.6, 0.04]
         """
         right, alarm = self.sensitivity * prevalence, (1 - self.specificity) * (1 - prevalence)
         clear, missed = self.specificity * (1 - prevalence), (1 - self.sensitivity) * prevalence

@@ -18,6 +18,10 @@ def heat_map(cam: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
     Returns:
         Shape (size, size), values 0 to 1; all zero where nothing speaks for the target.
+
+    >>> heat_map(np.array([[-1.0, 0.0], [2.0, 4.0]], dtype=np.float32), 2)
+    array([[0. , 0. ],
+           [0.5, 1. ]], dtype=float32)
     """
     image = Image.fromarray(np.maximum(cam, 0).astype(np.float32))
     smooth = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32).clip(0)

@@ -56,6 +56,9 @@ def decide(probability: float, threshold: float, sets: PredictionSets) -> tuple[
 
     Returns:
         The label, its confidence (the probability of the label), and whether the decision is weak.
+
+    >>> decide(0.4, threshold=0.3, sets=PredictionSets(low=0.2, high=0.6))
+    ('malignant', 0.4, True)
     """
     called = round(probability, DIGITS) >= round(threshold, DIGITS)
     label, confidence = ("malignant", probability) if called else ("benign", 1 - probability)

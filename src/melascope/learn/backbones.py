@@ -1,10 +1,12 @@
 """The convolutional networks that a model can be built on, and what each expects of its pixels.
 
 A backbone is a function of `keras.applications`. Families differ in one thing that matters here: whether the
-network scales 0..255 pixels itself. To teach Melascope a family that is missing, add its line to `_SCALING`.
+network scales 0..255 pixels itself. To teach Melascope a family that is missing, add its line to `_SCALING`; a network
+of your own, `add` it.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from melascope.errors import ModelError
@@ -38,6 +40,23 @@ _SCALING: dict[str, Scaling | None] = {
 }
 
 
+_OWN: dict[str, Callable[..., Any]] = {}
+
+
+def add(name: str, function: Callable[..., Any], scaling: Scaling | None) -> None:
+    """Teach this process a network that `keras.applications` does not have.
+
+    Args:
+        name: of the backbone, as in `Settings.backbone`.
+        function: called as those of `keras.applications` are, with `include_top=False`, `weights=None`,
+            `pooling=None` and the pixels as `input_tensor`; gives a flat `keras.Model` that ends in a feature map and
+            is made of Keras's own layers.
+        scaling: what to do to pixels 0..255 before it; None if it scales by itself.
+    """
+    _OWN[name] = function
+    _SCALING[name] = scaling
+
+
 def scaling(name: str) -> Scaling | None:
     """The scaling a backbone needs in front of it; None if it scales by itself.
 
@@ -57,7 +76,7 @@ def make(name: str, inputs: Any) -> Any:
     """Build a backbone with random weights on a Keras tensor of pixels as `scaling` gives them.
 
     Args:
-        name: a function of `keras.applications`, such as `EfficientNetB0`.
+        name: a function of `keras.applications`, such as `EfficientNetB0`, or what was added.
         inputs: a Keras tensor, shape (N, size, size, 3).
 
     Returns:
@@ -66,7 +85,7 @@ def make(name: str, inputs: Any) -> Any:
     Raises:
         ModelError: if there is no such backbone.
     """
-    function = getattr(keras.applications, name, None)
+    function = _OWN.get(name) or getattr(keras.applications, name, None)
     if not callable(function):
         raise ModelError(f"{name}: keras.applications has no such network; choose from {', '.join(EXAMPLES)}")
     options = {"include_top": False, "weights": None, "input_tensor": inputs, "pooling": None}

@@ -49,7 +49,11 @@ class Calibration:
         return made
 
     def __call__(self, logits: Floats) -> NDArray[np.float64]:
-        """Probability for each logit, 0 to 1, in the same shape."""
+        """Probability for each logit, 0 to 1, in the same shape.
+
+        >>> Calibration("temperature", slope=0.5)(np.array([-2.0, 0.0, 2.0])).round(3)  # a temperature of 2
+        array([0.269, 0.5  , 0.731])
+        """
         z = np.asarray(logits, dtype=np.float64)
         if self.knots:
             x, y = np.array(self.knots).T
@@ -92,6 +96,10 @@ class PredictionSets:
         Args:
             probability: of malignancy, calibrated.
             called: whether the answer is malignant, in the same shape.
+
+        >>> sets = PredictionSets(low=0.2, high=0.6)
+        >>> sets.weak(np.array([0.1, 0.4, 0.9]), np.array([False, True, True]))
+        array([False,  True, False])
         """
         p = np.round(probability, DIGITS)
         malignant, benign = p >= self.low, p <= self.high

@@ -55,6 +55,12 @@ class Reference(NamedTuple):
         """Prediction sets of this coverage: an answer is ruled out where its p-value is at most 1 - coverage.
 
         With fewer than coverage / (1 - coverage) cases of a class, it is never ruled out.
+
+        >>> chances = np.concatenate([np.linspace(0.31, 0.99, 39), np.linspace(0.01, 0.69, 39)])
+        >>> truth = np.repeat([1, 0], 39)
+        >>> made = Reference.of(chances, truth, np.arange(78).astype(object)).sets(0.95)
+        >>> made.low, made.high  # between them, neither is ruled out
+        (0.327894, 0.672106)
         """
         digits = 10**DIGITS
         miss, alarm = (int((1 - coverage) * (1 + len(part)) + 1e-9) for part in self)

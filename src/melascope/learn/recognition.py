@@ -2,9 +2,10 @@
 
 A gate fitted to the clinics at hand refuses another clinic's images for their camera alone. Two remedies: both sides
 are shown in other light, scale, sharpness and compression, so that none of these tells them apart; and where the data
-have several sources, the threshold is set by leaving each out in turn, to refuse at most `MOST_FALSE` of a source that
-the gate never saw. What must be refused of that source is left out with it: a gate that learned a clinic's close-ups
-without its dermoscopic images would know the clinic by what to refuse.
+have several sources, the threshold is set by leaving each out in turn: it is the highest score, a log odds, below which
+gates that never saw a source refuse at most `MOST_FALSE` of it, for each source. What must be refused of that source is
+left out with it: a gate that learned a clinic's close-ups without its dermoscopic images would know the clinic by what
+to refuse.
 """
 
 import warnings
@@ -32,7 +33,7 @@ from melascope.progress import Progress, silent
 from melascope.synthetic.clutter import KINDS, clutter
 
 MOST_FALSE = 0.03  # of the dermoscopic images of a source that the gate never saw
-_KNOWN_FALSE = 0.005  # of the sources that it knows
+_KNOWN_FALSE = 0.01  # of the sources that it knows
 _DRAWN = 150  # pictures of each drawn kind
 _MOST = 400  # images of any other kind
 _LESIONS = 1500  # images a source, at most
@@ -83,20 +84,21 @@ def fit(
     used = manifest.usable(table).reset_index(drop=True)
     pixels = decoded(used, card.input_size, data, tell)
     source = _data_set(used).to_numpy()
-    seen, held = {}, {}
+    seen, held, plain = {}, {}, {}
     for name in np.unique(source):
         inside = source == name
         rows = rng.permutation(np.flatnonzero(inside & (used["split"] == "train").to_numpy()))[:_LESIONS]
         seen[name] = look.at(pixels[rows], rng, _SPOILT["seen"])
         rows = np.flatnonzero(inside & (used["split"] == "validation").to_numpy())
         held[name] = look.at(pixels[rows])
+        plain[name] = np.concatenate([held[name], seen[name][: len(seen[name]) // (1 + _SPOILT["seen"])]])
     learned: dict[Kind, Features] = {}
     tested: dict[str, list[Features]] = {}
     for kind, shown in _strangers(table, others or {}, card.input_size, rng).items():
         third = len(shown) // 3
         tested.setdefault(kind[0], []).append(look.at(shown[:third]))
         learned[kind] = look.at(shown[third:], rng, _SPOILT["no lesion"])
-    recogniser, unseen = _fitted(seen, held, learned, seed)
+    recogniser, unseen = _fitted(seen, held, plain, learned, seed)
     recogniser.write(beside(model))
     card = replace(
         card,
@@ -178,32 +180,33 @@ def _spoil(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 def _fitted(
     seen: Mapping[str, Features],
     held: Mapping[str, Features],
+    plain: Mapping[str, Features],
     learned: Mapping[Kind, Features],
     seed: int,
 ) -> tuple[Recogniser, dict[str, float]]:
-    """The gate, and the share that it refuses of each source when that is left out."""
-    judged = {name: held[name] if len(held[name]) else seen[name] for name in seen}
-    turns = [name for name in seen if len(seen) > 1 and min(len(seen[name]), len(judged[name])) >= _ENOUGH]
-    partial = {
+    """The gate, and the share that it refuses of each source when that is left out.
+
+    Args:
+        seen: what is learned from, by source.
+        held: images of the sources that are not learned from.
+        plain: images of a source as they are, to judge a gate by that has not learned from the source.
+        learned: what must be refused.
+        seed: of everything random.
+    """
+    turns = [name for name in seen if len(seen) > 1 and min(len(seen[name]), len(plain[name])) >= _ENOUGH]
+    unknown = {
         name: _network(
             {k: v for k, v in seen.items() if k != name},
             {k: v for k, v in learned.items() if k[1] != name},
             seed,
-        )
+        ).score(plain[name])
         for name in turns
     }
-    limits, unknown = {}, {}
-    for name, gate in partial.items():
-        known = np.concatenate([gate.score(v) for k, v in judged.items() if k != name])
-        limits[name], unknown[name] = float(np.quantile(known, _KNOWN_FALSE)), gate.score(judged[name])
-    # By how much scores of a source fall when the gate has not seen it: the threshold leaves room for that.
-    falls = [float(np.quantile(unknown[name], MOST_FALSE)) - limits[name] for name in turns]
-    room = min([0.0, *falls])
     whole = _network(seen, learned, seed)
-    scores = np.concatenate([whole.score(features) for features in judged.values()])
-    threshold = float(np.quantile(scores, _KNOWN_FALSE)) + room
-    unseen = {name: float((unknown[name] < limits[name] + room).mean()) for name in turns}
-    return replace(whole, threshold=threshold), unseen
+    known = np.concatenate([whole.score(held[name] if len(held[name]) else seen[name]) for name in seen])
+    limits = [float(np.quantile(scores, MOST_FALSE)) for scores in unknown.values()]
+    threshold = min([float(np.quantile(known, _KNOWN_FALSE)), *limits])
+    return replace(whole, threshold=threshold), {k: float((v < threshold).mean()) for k, v in unknown.items()}
 
 
 def _network(seen: Mapping[str, Features], learned: Mapping[Kind, Features], seed: int) -> Recogniser:

@@ -74,7 +74,13 @@ def has_id(table: Table) -> bool:
 
 
 def clean_id(name: str) -> str:
-    """An image's id from a file's name or a cell: `ISIC_0012345_downsampled.jpg` is ISIC_0012345."""
+    """An image's id from a file's name or a cell.
+
+    >>> clean_id("images/isic_0012345_downsampled.jpg")
+    'ISIC_0012345'
+    >>> clean_id("scan 7.tif")
+    'scan 7'
+    """
     plain = name.replace("\\", "/").rpartition("/")[2].strip()
     plain = _DOWNSAMPLED.sub("", _EXTENSION.sub("", plain))
     return plain.upper() if is_archive_id(plain) else plain

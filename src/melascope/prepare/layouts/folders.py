@@ -38,7 +38,11 @@ def class_of(name: str) -> Label:
 
 
 def split_of(name: str, tree: str) -> str | None:
-    """The split that the data itself gives an image: a folder `train`, or a challenge's folder or ZIP."""
+    """The split that the data itself gives an image: a folder `train`, or a challenge's folder or ZIP.
+
+    >>> split_of("val/nevus/17.jpg", "clinic"), split_of("ISIC_0000001.jpg", "ISIC-2017_Test_v2_Data")
+    ('validation', 'test')
+    """
     for part in reversed((tree, *PurePosixPath(name).parts[:-1])):
         if is_split(part):
             return _SPLITS[part.lower()]

@@ -1,0 +1,222 @@
+"""`melascope fetch`: images with their licences, from the ISIC Archive, its challenges, and ZIPs."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from melascope.cli.progress import progress
+from melascope.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from melascope.fetch.archive import Archive
+    from melascope.fetch.isic import Plan
+    from melascope.fetch.ledger import Row
+    from melascope.progress import Progress
+
+app = typer.Typer(
+    help="Get images: killed at any point, the same command goes on. Exit code 1: some files could not be got.",
+    no_args_is_help=True,
+)
+_NAMED = 20
+
+
+class Route(StrEnum):
+    """Where the list of images is from."""
+
+    AUTO = "auto"
+    API = "api"
+    SNAPSHOT = "snapshot"
+
+
+OUT = typer.Option(help="Raw folder; what is there already is kept, checked and completed.")
+DRY = typer.Option("--dry-run", help="Tell number and bytes, and get nothing.")
+LICENSES = typer.Option(
+    "--license", help="Only images that may be used so: CC-0, CC-BY, CC-BY-NC; with commas."
+)
+JOBS = typer.Option(min=1, max=128, help="Transfers at once.")
+
+
+@app.command()
+def isic(
+    out: Annotated[Path, OUT],
+    query: Annotated[
+        str,
+        typer.Option(
+            help="In the archive's words, such as 'diagnosis_1:Malignant AND age_approx:[50 TO 70]'."
+        ),
+    ] = "",
+    collections: Annotated[
+        str, typer.Option(help="Only images of these collections: numbers with commas.")
+    ] = "",
+    license: Annotated[str, LICENSES] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
+    metadata_only: Annotated[
+        bool, typer.Option("--metadata-only", help="Tables, attributions and licences, but no images.")
+    ] = False,
+    dry_run: Annotated[bool, DRY] = False,
+    listing: Annotated[
+        Route,
+        typer.Option(
+            help="List by the archive's pages, or by its snapshot, which many images are faster from."
+        ),
+    ] = Route.AUTO,
+    jobs: Annotated[int, JOBS] = 32,
+) -> None:
+    """Get images of the ISIC Archive, with metadata.csv, attribution.txt and licenses/, for `melascope prepare`.
+
+    Dermoscopic images only, unless the query names an image_type. Each file's address, size, hash and state
+    go into ledger.jsonl. A folder of the official `isic` command is taken as it is, checked and completed.
+    """
+    from melascope.fetch import isic, wording
+    from melascope.fetch.listing import Asked
+
+    words, notes = wording.renewed(query.strip())
+    licenses = _several(license)
+    words, more = wording.completed(words, licenses)
+    for note in (*notes, *more):
+        _say(note)
+    asked = Asked(words, _numbers(collections), limit, licenses)
+    archive = _archive(jobs)
+    if dry_run:
+        typer.echo(_told(isic.plan(archive, asked), out))
+        return
+    with _stoppable() as tell:
+        failed = isic.fetch(
+            archive,
+            asked,
+            out,
+            route=listing.value,
+            with_images=not metadata_only,
+            jobs=jobs,
+            tell=tell,
+            say=_say,
+        )
+    _finish(out, failed)
+
+
+@contextmanager
+def _stoppable() -> Iterator["Progress"]:
+    try:
+        with progress() as tell:
+            yield tell
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on")
+        raise typer.Exit(130) from None
+
+
+def _archive(jobs: int) -> "Archive":
+    from melascope.fetch.archive import Addresses, Archive
+    from melascope.fetch.client import Client
+
+    return Archive(Client(jobs, _say), Addresses.known())
+
+
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    words = _several(text)
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise DataError(f"--collections {text}: give numbers, such as 65,70")
+    return tuple(map(int, words))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _told(plan: "Plan", out: Path) -> str:
+    from melascope.fetch.folder import free_bytes, in_words
+
+    number = "unknown number of" if plan.images is None else f"{plan.images:,}"
+    size = "unknown size" if plan.size is None else f"{'' if plan.exact else 'about '}{in_words(plan.size)}"
+    return f"{number} images, {size}; {in_words(free_bytes(out))} free"
+
+
+def _finish(out: Path, failed: Sequence["Row"]) -> None:
+    """Sum up what is there, and name what could not be got."""
+    from melascope.report import fetched
+
+    for row in failed[:_NAMED]:
+        _say(f"{out / row.path}: {row.reason}")
+    if len(failed) > _NAMED:
+        _say(f"... and {len(failed) - _NAMED} more, all named in {out / 'ledger.jsonl'}")
+    try:
+        for line in _lines(fetched.write(out)):
+            typer.echo(line)
+        typer.echo(out / fetched.PAGE)
+    except DataError as error:
+        _say(f"no summary: {error}")
+    if failed:
+        _say(f"{len(failed)} of the files could not be got; the same command tries them again")
+        raise typer.Exit(1)
+
+
+def _lines(counted: "pd.DataFrame") -> Iterator[str]:
+    classes = [name for name in counted.columns[2:-1] if counted[name].any()]
+    for by, rows in counted.groupby("by", sort=False):
+        if by == "class":
+            yield from (f"{row.images:>9,} {row.value}" for row in rows.itertuples())
+            continue
+        yield ""
+        yield f"{by:44}" + "".join(f"{name:>20}" for name in classes) + f"{'images':>9}"
+        for row in rows.head(_NAMED).to_dict("records"):
+            counts = "".join(f"{row[name]:>20,}" for name in classes)
+            yield f"{row['value'][:43]:44}{counts}{row['images']:>9,}"
+    yield ""
+
+
+@app.command()
+def challenge(
+    year: Annotated[str, typer.Argument(help="2016, 2017, 2018, 2019, 2020, 2024 or milk10k.")],
+    out: Annotated[Path, OUT],
+    license: Annotated[str, LICENSES] = "",
+    dry_run: Annotated[bool, DRY] = False,
+) -> None:
+    """Get the images and tables of an ISIC challenge; its ZIPs stay packed, as `melascope prepare` reads them.
+
+    A download goes on where it stopped, as long as the server has the same file.
+    """
+    from melascope.fetch import challenge as challenges
+    from melascope.fetch.folder import free_bytes, in_words
+
+    chosen = challenges.chosen(year.lower(), _several(license))
+    archive = _archive(1)
+    _say(f"licence of these images: {chosen.license}")
+    if chosen.note:
+        _say(chosen.note)
+    if dry_run:
+        sizes = challenges.sizes(archive, chosen)
+        for name, size in sizes.items():
+            typer.echo(f"{in_words(size):>10}  {name}")
+        typer.echo(f"{len(sizes)} files, {in_words(sum(sizes.values()))}; {in_words(free_bytes(out))} free")
+        return
+    with _stoppable() as tell:
+        failed = challenges.fetch(archive, chosen, out, tell, _say)
+    _finish(out, failed)
+
+
+@app.command("zip")
+def zips(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="URL_OR_FILE...", help="ZIPs: addresses, or files here.")
+    ],
+    out: Annotated[Path, OUT],
+) -> None:
+    """Get ZIPs and unpack them, each into a folder of its name.
+
+    A ZIP that would write outside of it, holds links, is encrypted, or unpacks to far more than it should is refused.
+    """
+    from melascope.fetch import zips
+
+    with _stoppable() as tell:
+        failed = zips.fetch(_archive(1), sources, out, tell, _say)
+    _finish(out, failed)

@@ -1,0 +1,107 @@
+"""What a user asks, in the archive's words of today: old fields translated, type and licences added."""
+
+import re
+from collections.abc import Sequence
+
+from melascope.errors import DataError
+from melascope.fetch.query import LICENSES
+
+_QUOTED = re.compile(r'("[^"]*")')
+_TERM = re.compile(r'\b([a-z_0-9]+)\s*:\s*([A-Za-z0-9*_-]+|"[^"]*")')
+_TYPE = re.compile(r"\bimage_type\s*:")
+_TODAY = {
+    "benign_malignant": {
+        "benign": "diagnosis_1:Benign",
+        "malignant": "diagnosis_1:Malignant",
+        "indeterminate": "diagnosis_1:Indeterminate",
+        "*": "diagnosis_1:*",
+    },
+    "diagnosis": {
+        "melanoma": "diagnosis_3:Melanoma*",
+        "melanoma metastasis": 'diagnosis_3:"Melanoma metastasis"',
+        "nevus": "diagnosis_3:Nevus",
+        "basal cell carcinoma": 'diagnosis_3:"Basal cell carcinoma"',
+        "squamous cell carcinoma": 'diagnosis_3:"Squamous cell carcinoma*"',
+        "actinic keratosis": 'diagnosis_3:"Solar or actinic keratosis"',
+        "seborrheic keratosis": 'diagnosis_3:"Seborrheic keratosis"',
+        "pigmented benign keratosis": 'diagnosis_3:"Pigmented benign keratosis"',
+        "dermatofibroma": "diagnosis_3:Dermatofibroma",
+        "solar lentigo": 'diagnosis_3:"Solar lentigo"',
+        "vascular lesion": 'diagnosis_2:"Benign soft tissue proliferations - Vascular"',
+        "*": "diagnosis_1:*",
+    },
+    "anatom_site_general": {
+        "head/neck": 'anatom_site_1:"Head and neck"',
+        "upper extremity": 'anatom_site_1:"Upper extremity"',
+        "lower extremity": 'anatom_site_1:"Lower extremity"',
+        "anterior torso": 'anatom_site_2:"Anterior trunk"',
+        "lateral torso": 'anatom_site_2:"Lateral trunk"',
+        "posterior torso": 'anatom_site_2:"Posterior trunk"',
+        "*torso": "anatom_site_1:Trunk",
+        "*": "anatom_site_1:*",
+    },
+}
+_NOW = {
+    "benign_malignant": "diagnosis_1",
+    "diagnosis": "diagnosis_1 to diagnosis_5",
+    "anatom_site_general": "anatom_site_1 to anatom_site_5",
+}
+
+
+def renewed(query: str) -> tuple[str, list[str]]:
+    """Put fields that the archive gave up into today's words.
+
+    Returns:
+        The query, and a sentence about each change.
+
+    Raises:
+        DataError: for a word of such a field that has no sure translation.
+    """
+    notes: list[str] = []
+
+    def translate(found: re.Match[str]) -> str:
+        field, word = found[1], found[2].strip('"')
+        if field not in _TODAY:
+            return found[0]
+        if word not in _TODAY[field]:
+            raise DataError(
+                f"{found[0]}: the archive has no field {field} any more; ask with {_NOW[field]}, whose words are at "
+                "https://www.isic-archive.com/data-dictionary"
+            )
+        notes.append(f"the archive no longer knows {found[0]}; asking for {_TODAY[field][word]}")
+        return _TODAY[field][word]
+
+    return _TERM.sub(translate, query), notes
+
+
+def completed(query: str, licenses: Sequence[str] = ()) -> tuple[str, list[str]]:
+    """Restrict a query to dermoscopic images, unless it names the type, and to some licences.
+
+    Returns:
+        The query, and a sentence about what was added.
+
+    Raises:
+        DataError: for a licence that the archive does not know, or parentheses without their other half.
+    """
+    if not _balanced(query):
+        raise DataError(f"{query}: its parentheses or quotes do not match")
+    parts, notes = ([f"({query})"] if query else []), []
+    if not _TYPE.search(_QUOTED.sub("", query)):
+        parts.append("image_type:dermoscopic")
+        notes.append("dermoscopic images only; name an image_type in the query for others")
+    for license_ in licenses:
+        if license_ not in LICENSES:
+            raise DataError(f"--license {license_}: the archive has {', '.join(LICENSES)}")
+    if licenses:
+        asked = " OR ".join(f"copyright_license:{license_}" for license_ in licenses)
+        parts.append(f"({asked})" if len(licenses) > 1 else asked)
+    return (" AND ".join(parts) if len(parts) > 1 or not query else query), notes
+
+
+def _balanced(query: str) -> bool:
+    plain, depth = _QUOTED.sub("", query), 0
+    for character in plain:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth < 0:
+            return False
+    return depth == 0 and '"' not in plain

@@ -1,0 +1,139 @@
+"""What documentation says is true: examples give what they show, and the command has what it is said to have."""
+
+import doctest
+import importlib
+import re
+import runpy
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from melascope.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *ROOT.glob("models/*.md"),
+    *ROOT.glob("notebooks/*.md"),
+]
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    for path in SOURCE.rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)
+_FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+_INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
+_INLINE = re.compile(r"`([^`\n]+)`")
+
+
+def command_lines(page: str) -> Iterator[str]:
+    """Each line of code, and each piece of code in a sentence, that is or may be one for a shell."""
+    page = re.sub(r"\\\n *", "", page)  # lines that go on
+    for _, language, block in _FENCED.findall(page):
+        if language in {"console", "text", "bash", ""}:
+            yield from block.splitlines()
+    prose = _FENCED.sub("", page)
+    yield from _INDENTED.findall(prose)
+    yield from _INLINE.findall(prose)
+
+
+def verbs(group: Any = None, before: tuple[str, ...] = ()) -> dict[tuple[str, ...], set[str]]:
+    """The options of each verb, such as `("model", "info")`."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for name, command in (group or typer.main.get_command(app)).commands.items():
+        words = (*before, name)
+        if hasattr(command, "commands"):
+            found |= verbs(command, words)
+        else:
+            found[words] = {option for item in command.params for option in item.opts if option[0] == "-"}
+    return found
+
+
+def wrong(line: str, known: dict[tuple[str, ...], set[str]]) -> str | None:
+    """What a line says of the command that is not so."""
+    try:
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+    except ValueError:  # an apostrophe: no command
+        return None
+    words = words[: next((i for i, word in enumerate(words) if word in {"|", ">", "&&", ";"}), None)]
+    if "melascope" in words:
+        words = words[words.index("melascope") + 1 :]
+        if not words or not re.fullmatch(r"[a-z-]+", words[0]):
+            return None  # `melascope VERB --help`
+    elif not words or (words[:1] not in map(list, known) and words[:2] not in map(list, known)):
+        options = [word.partition("=")[0] for word in words if word.startswith("--")]
+        everything = set().union(*known.values()) | {"--help", "--version"}
+        return next((f"no verb has {name}" for name in options if words[0] == name not in everything), None)
+    verb = next((tuple(words[:n]) for n in (1, 2) if tuple(words[:n]) in known), None)
+    if verb is None:
+        return None if words[0] in {"--help", "--version"} else f"no verb {words[0]}"
+    options = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    unknown = sorted(options - known[verb] - {"--help"})
+    return f"{' '.join(verb)} has no {', '.join(unknown)}" if unknown else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_verbs_and_options_that_a_page_names_are_there(page):
+    known = verbs()
+    said = {line: wrong(line, known) for line in command_lines(page.read_text(encoding="utf-8"))}
+    assert {line: what for line, what in said.items() if what} == {}
+
+
+def test_a_command_that_is_not_there_would_be_noticed():
+    known = verbs()
+    assert wrong("$ melascope predict a.jpg --model runs/first", known) is None
+    assert wrong("$ KERAS_BACKEND=tensorflow melascope train data/ --out run   # --all well", known) is None
+    assert wrong("melascope model info FILE", known) is None
+    assert wrong("ray start --head --port 6379", known) is None
+    assert wrong("$ melascope predict a.jpg --modell runs/first", known) == "predict has no --modell"
+    assert wrong("$ melascope dance --out runs/first", known) == "no verb dance"
+    assert wrong("train --refuse-all", known) == "train has no --refuse-all"
+    assert wrong("--refuse-all", known) == "no verb has --refuse-all"
+    page = "Take `predict --modell`.\n\n```console\n$ melascope train \\\n      --al\n```\n\n    melascope sing\n"
+    assert sorted(filter(None, (wrong(line, known) for line in command_lines(page)))) == [
+        "no verb sing", "predict has no --modell", "train has no --al",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_in_docstrings_give_what_they_show(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted
+    assert not result.failed
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if "```pycon" in page.read_text(encoding="utf-8")],
+    ids=lambda path: path.stem,
+)
+def test_examples_on_pages_give_what_they_show(page):
+    blocks = _FENCED.findall(page.read_text(encoding="utf-8"))
+    session = "\n".join(block for _, language, block in blocks if language == "pycon")
+    example = doctest.DocTestParser().get_doctest(session, {}, page.name, str(page), 0)
+    result = doctest.DocTestRunner().run(example)
+    assert result.attempted
+    assert not result.failed
+
+
+@pytest.mark.slow
+def test_the_backbone_of_the_guide_learns_and_answers(tmp_path, monkeypatch, capsys):
+    import tiny
+    from made_up import make_data
+
+    guide = (ROOT / "docs" / "guides" / "backbone.md").read_text(encoding="utf-8")
+    code = next(block for _, language, block in _FENCED.findall(guide) if language == "python")
+    make_data(tmp_path / "data")
+    tiny.write_pictures(tmp_path, 1)
+    (tmp_path / "00.png").rename(tmp_path / "new.png")
+    (tmp_path / "tiny_net.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("tiny_net.py")
+    assert capsys.readouterr().out.strip()
+    assert {"model.keras", "model.onnx", "model.gate.npz"} <= {path.name for path in Path("run").iterdir()}

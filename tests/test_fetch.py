@@ -1,0 +1,560 @@
+"""Images from the archive: all of them, whole, licensed, whatever goes wrong on the way."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from archive_server import ArchiveServer, Faults, Held, attribution_txt, found_by, license_txt, make_images
+from melascope.cli.main import app
+from melascope.errors import DataError
+from melascope.fetch import isic
+from melascope.fetch.archive import Addresses, Archive, Entry
+from melascope.fetch.client import Client
+from melascope.fetch.ledger import Ledger, Row
+from melascope.fetch.listing import Asked, Listing
+from melascope.prepare.records import read_records
+
+DERMOSCOPIC = "image_type:dermoscopic"
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
+    return make_images(tmp_path_factory.mktemp("archive"), 260)
+
+
+@pytest.fixture
+def server(held: list[Held]) -> Iterator[ArchiveServer]:
+    with ArchiveServer(held) as server:
+        yield server
+
+
+def archive(server: ArchiveServer, jobs: int = 8) -> Archive:
+    base = server.base
+    return Archive(Client(jobs, first_wait=0.01), Addresses(f"{base}api/v2/", base, f"{base}old/"))
+
+
+def fetch(server: ArchiveServer, out: Path, query: str = DERMOSCOPIC, **options: Any) -> list[Row]:
+    asked = {name: options.pop(name) for name in ("collections", "limit", "licenses") if name in options}
+    return isic.fetch(archive(server), Asked(query, **asked), out, jobs=8, **options)
+
+
+def melascope(server: ArchiveServer, *words: object) -> Result:
+    return CliRunner().invoke(app, ["fetch", *map(str, words)], env=server.environment)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Hash of every file of a folder, hidden ones too, but for the lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def rows(folder: Path) -> dict[str, dict[str, str]]:
+    with open(folder / "metadata.csv", encoding="utf-8", newline="") as file:
+        return {row["isic_id"]: row for row in csv.DictReader(file)}
+
+
+def names(held: list[Held]) -> set[str]:
+    return {f"{image.isic_id}{image.suffix}" for image in held}
+
+
+def pictures(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("ISIC_*")}
+
+
+# A whole fetch
+
+
+def test_a_fetch_is_complete_and_byte_equal(server: ArchiveServer, held: list[Held], tmp_path: Path) -> None:
+    assert fetch(server, tmp_path / "raw") == []
+    wanted = found_by(held, DERMOSCOPIC)
+    assert len(wanted) == 182  # more than a page, and the page ends between images of one time
+    assert pictures(tmp_path / "raw") == names(wanted)
+    for image in wanted:
+        assert (tmp_path / "raw" / f"{image.isic_id}{image.suffix}").read_bytes() == image.path.read_bytes()
+    told = rows(tmp_path / "raw")
+    assert list(told) == sorted(image.isic_id for image in wanted)
+    columns = list(next(iter(told.values())))
+    assert columns[:3] == ["isic_id", "attribution", "copyright_license"]
+    assert columns[3:] == sorted(
+        {name for image in wanted for name in {**image.acquisition, **image.clinical}}
+    )
+    assert told[wanted[1].isic_id]["mel_thick_mm"] == str(wanted[1].clinical["mel_thick_mm"])
+    assert (tmp_path / "raw" / "attribution.txt").read_text(encoding="utf-8") == attribution_txt(wanted)
+    assert (tmp_path / "raw" / "licenses" / "CC-BY.txt").read_text() == license_txt("CC-BY")
+    ledger = [json.loads(line) for line in (tmp_path / "raw" / "ledger.jsonl").read_text().splitlines()]
+    assert {row["path"] for row in ledger} == {
+        *names(wanted),
+        *(f"licenses/{x}.txt" for x in ("CC-0", "CC-BY", "CC-BY-NC")),
+    }
+    for row in ledger:
+        data = (tmp_path / "raw" / row["path"]).read_bytes()
+        assert (row["size"], row["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+        assert row["state"] == "done"
+        assert row["address"].startswith(server.base)
+    assert not (tmp_path / "raw" / "listing.jsonl").exists()
+    assert not (tmp_path / "raw" / ".partial").exists()
+
+
+def test_the_same_fetch_again_transfers_nothing_and_changes_nothing(
+    server: ArchiveServer, tmp_path: Path
+) -> None:
+    fetch(server, tmp_path)
+    before, asked = contents(tmp_path), server.asked("/images/ISIC")
+    fetch(server, tmp_path)
+    assert contents(tmp_path) == before
+    assert server.asked("/images/ISIC") == asked
+
+
+def test_another_query_into_the_same_folder_adds_to_it(
+    server: ArchiveServer, held: list[Held], tmp_path: Path
+) -> None:
+    fetch(server, tmp_path, "diagnosis_3:Nevus")
+    fetch(server, tmp_path, "sex:male")
+    both = {image.isic_id for image in (*found_by(held, "diagnosis_3:Nevus"), *found_by(held, "sex:male"))}
+    assert set(rows(tmp_path)) == both
+    assert {path.stem for path in tmp_path.glob("ISIC_*")} == both
+
+
+def test_a_fetched_folder_goes_into_prepare(server: ArchiveServer, held: list[Held], tmp_path: Path) -> None:
+    fetch(server, tmp_path / "raw")
+    records = read_records([tmp_path / "raw"])
+    table = records.table.set_index("image_id")
+    assert len(table) == 182
+    assert records.inputs["tables_passed_over"] == []
+    formula = next(
+        image for image in held if image.attribution.startswith("=") and image.isic_id in table.index
+    )
+    assert table.loc[formula.isic_id, "attribution"] == formula.attribution  # the guarding TAB came and went
+    assert rows(tmp_path / "raw")[formula.isic_id]["attribution"] == f"\t{formula.attribution}"
+    assert set(table["license"]) == {"CC-0", "CC-BY", "CC-BY-NC"}
+    melanoma = next(
+        i for i in held if i.clinical.get("diagnosis_3") == "Melanoma Invasive" and i.isic_id in table.index
+    )
+    assert table.loc[melanoma.isic_id, "melanoma"]
+
+
+def test_licences_limit_collections_and_tables_only(
+    server: ArchiveServer, held: list[Held], tmp_path: Path
+) -> None:
+    fetch(server, tmp_path / "free", f"({DERMOSCOPIC}) AND copyright_license:CC-0", licenses=("CC-0",))
+    assert {row["copyright_license"] for row in rows(tmp_path / "free").values()} == {"CC-0"}
+    assert [path.name for path in (tmp_path / "free" / "licenses").iterdir()] == ["CC-0.txt"]
+    fetch(server, tmp_path / "few", limit=7)
+    assert pictures(tmp_path / "few") == names(found_by(held, DERMOSCOPIC)[:7])
+    fetch(server, tmp_path / "some", collections=(65, 212))
+    assert pictures(tmp_path / "some") == names(found_by(held, DERMOSCOPIC, "65,212"))
+    fetch(server, tmp_path / "tables", with_images=False)
+    assert len(rows(tmp_path / "tables")) == 182
+    assert pictures(tmp_path / "tables") == set()
+    assert (tmp_path / "tables" / "licenses" / "CC-BY-NC.txt").exists()
+
+
+# Listing
+
+
+@pytest.mark.parametrize("tell_count", [True, False])
+def test_pages_that_repeat_rows_list_each_image_once(
+    server: ArchiveServer, tmp_path: Path, tell_count: bool
+) -> None:
+    server.repeats, server.counts = True, tell_count
+    assert fetch(server, tmp_path) == []
+    assert len(rows(tmp_path)) == len(pictures(tmp_path)) == 182
+
+
+def test_a_listing_shorter_than_the_archive_counted_is_told(
+    server: ArchiveServer, held: list[Held], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Archive._page
+
+    def lossy(self: Archive, *words: Any) -> Any:
+        found = page(self, *words)
+        del found.entries[50:]
+        return found
+
+    monkeypatch.setattr(Archive, "_page", lossy)
+    with pytest.raises(DataError, match=r"counted 182 images and listed only 100"):
+        fetch(server, tmp_path)
+    monkeypatch.undo()
+    assert fetch(server, tmp_path) == []
+    assert pictures(tmp_path) == names(found_by(held, DERMOSCOPIC))
+
+
+def test_the_snapshot_lists_the_same_images_as_the_pages(
+    server: ArchiveServer, held: list[Held], tmp_path: Path
+) -> None:
+    heard: list[str] = []
+    query = "diagnosis_1:Malignant AND -sex:male AND image_type:dermoscopic"
+    assert fetch(server, tmp_path / "a", query, route="snapshot", say=heard.append) == []
+    assert "from the archive's snapshot of 2026-11-01" in heard[0]
+    assert server.asked("cursor=") == 0
+    fetch(server, tmp_path / "b", query, route="api")
+    assert pictures(tmp_path / "a") == pictures(tmp_path / "b") == names(found_by(held, query))
+    kept = {"pixels_x", "pixels_y"}  # the snapshot has no such columns
+    a, b = rows(tmp_path / "a"), rows(tmp_path / "b")
+    assert a == {name: {k: v for k, v in row.items() if k not in kept} for name, row in b.items()}
+
+
+@pytest.mark.parametrize("fault", ["404", "html"])
+def test_without_a_sound_snapshot_the_pages_are_used(
+    server: ArchiveServer, tmp_path: Path, fault: str
+) -> None:
+    server.faults = Faults(always={"ISIC_metadata.parquet": fault})
+    heard: list[str] = []
+    assert fetch(server, tmp_path, route="snapshot", say=heard.append) == []
+    assert "listing through the archive's pages" in heard[0]
+    assert len(pictures(tmp_path)) == 182
+
+
+def test_a_torn_listing_is_gone_on_with(server: ArchiveServer, tmp_path: Path) -> None:
+    asked = Asked(DERMOSCOPIC)
+    listing = Listing(tmp_path, asked)
+    pages = archive(server).pages(DERMOSCOPIC)
+    listing.add(next(pages))
+    with open(listing.path, "ab") as file:
+        file.write(b'{"next": "cD0yMDI0", "entries": [{"isic_id"')
+    assert fetch(server, tmp_path) == []
+    assert len(pictures(tmp_path)) == 182
+    assert sum("cursor=" in path for _, path, _ in server.requests) == 1  # the first page was not asked again
+
+
+def test_the_listing_of_something_else_is_not_mixed_up(server: ArchiveServer, tmp_path: Path) -> None:
+    Listing(tmp_path, Asked("sex:male"))
+    with pytest.raises(DataError, match=r"listing\.jsonl: a fetch of something else .*\(sex:male\)"):
+        fetch(server, tmp_path)
+
+
+# Faults
+
+
+def test_whatever_goes_wrong_one_time_in_five_the_end_is_the_same(
+    server: ArchiveServer, tmp_path: Path
+) -> None:
+    fetch(server, tmp_path / "calm")
+    server.faults = Faults(5)
+    assert fetch(server, tmp_path / "storm") == []
+    assert set(server.faults.made) == set(server.faults.kinds)
+    assert contents(tmp_path / "storm") == contents(tmp_path / "calm")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("404", "refused with status 404"),
+        ("html", "a web page in place of an image"),
+        ("empty", "0 bytes in place of"),
+        ("cut", "bytes in place of"),
+    ],
+)
+def test_what_stays_wrong_is_listed_and_the_rest_is_there(
+    server: ArchiveServer, tmp_path: Path, kind: str, reason: str
+) -> None:
+    name = sorted(pictures_of(server))[4]
+    server.faults = Faults(always={name: kind})
+    failed = fetch(server, tmp_path)
+    assert [row.path for row in failed] == [name]
+    assert reason in str(failed[0].reason)
+    assert len(pictures(tmp_path)) == 181
+    assert not (tmp_path / ".partial").exists()
+    server.faults = Faults()
+    before = server.asked("/images/ISIC")
+    assert fetch(server, tmp_path) == []
+    assert server.asked("/images/ISIC") == before + 1
+    assert len(pictures(tmp_path)) == 182
+
+
+def pictures_of(server: ArchiveServer) -> set[str]:
+    return names(found_by(server.held, DERMOSCOPIC))
+
+
+def test_a_damaged_image_of_the_right_size_is_found_out(
+    server: ArchiveServer, held: list[Held], tmp_path: Path
+) -> None:
+    image = next(i for i in found_by(held, DERMOSCOPIC) if i.suffix == ".jpg" and held.index(i) > 4)
+    whole = image.path.read_bytes()
+    image.path.write_bytes(bytes(len(whole)))
+    try:
+        failed = fetch(server, tmp_path, limit=20)
+    finally:
+        image.path.write_bytes(whole)
+    assert [row.path for row in failed] == [image.path.name]
+    assert "not an image" in str(failed[0].reason)
+
+
+def test_an_address_that_expired_is_asked_for_anew(server: ArchiveServer, tmp_path: Path) -> None:
+    listing = Listing(tmp_path, Asked(DERMOSCOPIC, limit=3))
+    page = next(archive(server).pages(DERMOSCOPIC, limit=3))
+    old = [
+        Entry(**{**vars(e), "url": f"{server.base}signed/{e.isic_id}.jpg?Signature=x"}) for e in page.entries
+    ]
+    listing.add(type(page)(old, None, 3))
+    assert fetch(server, tmp_path, limit=3) == []
+    assert len(pictures(tmp_path)) == 3
+
+
+def test_a_network_that_is_gone_ends_the_fetch_in_one_line(server: ArchiveServer, tmp_path: Path) -> None:
+    server.faults = Faults(always={".jpg": "503", ".png": "503"})
+    with pytest.raises(DataError, match=r"status 503, 8 times; so did the 23 before"):
+        fetch(server, tmp_path)
+    server.faults = Faults()
+    assert fetch(server, tmp_path) == []
+
+
+def test_many_images_that_are_refused_do_not_end_it(server: ArchiveServer, tmp_path: Path) -> None:
+    server.faults = Faults(always={".jpg": "404"})
+    failed = fetch(server, tmp_path)
+    assert len(failed) == 181
+    assert pictures(tmp_path) == {"ISIC_0000017.png"}
+
+
+@pytest.mark.parametrize(("asked", "least"), [("1", 0.9), ("date", 0.9)])
+def test_retry_after_is_honoured_in_both_forms(
+    server: ArchiveServer, monkeypatch: pytest.MonkeyPatch, asked: str, least: float
+) -> None:
+    import email.utils
+
+    import archive_server
+
+    answer = archive_server.Handler._send
+    left = [1]
+
+    def busy(self: Any, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
+        if left and left.pop():
+            when = asked if asked != "date" else email.utils.formatdate(time.time() + 2, usegmt=True)
+            answer(self, 429, b"", "text/plain", {"Retry-After": when})
+        else:
+            answer(self, status, body, kind, headers)
+
+    monkeypatch.setattr(archive_server.Handler, "_send", busy)
+    start = time.monotonic()
+    assert archive(server).size(DERMOSCOPIC)
+    assert time.monotonic() - start > least
+
+
+def test_a_server_that_wants_to_be_left_alone_for_long_is(
+    server: ArchiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import archive_server
+
+    answer = archive_server.Handler._send
+    monkeypatch.setattr(
+        archive_server.Handler,
+        "_send",
+        lambda self, *_: answer(self, 503, b"", "text/plain", {"Retry-After": "3600"}),
+    )
+    with pytest.raises(DataError, match="asks to come back in 3600 s"):
+        archive(server).size(DERMOSCOPIC)
+
+
+def test_what_cannot_be_written_ends_the_fetch_in_one_line(server: ArchiveServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="cannot be written"):
+        fetch(server, tmp_path / "file" / "raw")
+    (tmp_path / "raw" / "ISIC_0000027.jpg").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"ISIC_0000027\.jpg: cannot be written"):
+        fetch(server, tmp_path / "raw")
+
+
+def test_too_small_a_disk_is_told_first(
+    server: ArchiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("melascope.fetch.isic.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("melascope.fetch.folder.free_bytes", lambda _: 1000)
+    with pytest.raises(DataError, match=r"kB are to come, and the disk has 1 kB free"):
+        fetch(server, tmp_path)
+    assert server.asked("/images/ISIC") == 0
+
+
+# Killed
+
+
+def start(server: ArchiveServer, *words: object) -> subprocess.Popen[str]:
+    code = "from melascope.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "fetch", *map(str, words)]
+    environment = {**os.environ, **server.environment}
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_in_the_same_folder(server: ArchiveServer, tmp_path: Path) -> None:
+    assert melascope(server, "isic", "--out", tmp_path / "whole").exit_code == 0
+    server.latency = 0.05
+    words = ("isic", "--out", tmp_path / "raw", "--jobs", "4")
+    states = set()
+    for images in (0, 3, 20, 60, 110, 160):  # killed while listing, then with so many images there
+        process = start(server, *words)
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            there = len(pictures(tmp_path / "raw"))
+            if there >= images and (images or (tmp_path / "raw" / "listing.jsonl").exists()):
+                break
+            time.sleep(0.005)
+        assert process.poll() is None, process.communicate()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        states.add(len(pictures(tmp_path / "raw")))
+        assert (tmp_path / "raw" / "listing.jsonl").exists()
+    assert len(states) > 4
+    server.latency = 0
+    process = start(server, *words)
+    assert process.communicate(timeout=60)[0].strip().endswith(str(tmp_path / "raw" / "summary.html"))
+    assert process.returncode == 0
+    assert contents(tmp_path / "raw") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(server: ArchiveServer, tmp_path: Path) -> None:
+    server.latency = 0.1
+    process = start(server, "isic", "--out", tmp_path, "--jobs", "2")
+    while not len(pictures(tmp_path)) > 4:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode not in (0, None)
+    assert "Traceback" not in errors
+    assert "the same command goes on" in errors
+    server.latency = 0
+    assert fetch(server, tmp_path) == []
+    assert len(pictures(tmp_path)) == 182
+
+
+def test_two_fetches_into_one_folder_at_a_time_are_one_too_many(
+    server: ArchiveServer, tmp_path: Path
+) -> None:
+    from melascope.fetch.folder import opened
+
+    with opened(tmp_path), pytest.raises(DataError, match="another fetch is filling this folder"):
+        fetch(server, tmp_path)
+
+
+def test_a_torn_ledger_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"1234")
+    with Ledger(tmp_path) as ledger:
+        ledger.add(Row("a.jpg", "http://x/a.jpg", "failed", reason="lost"))
+        ledger.add(Row("a.jpg", "http://x/a.jpg", "done", 4, "ab"))
+    with open(tmp_path / "ledger.jsonl", "ab") as file:
+        file.write(b'{"path": "b.jpg", "addr')
+    with Ledger(tmp_path) as ledger:
+        assert ledger.has("a.jpg")
+        assert not ledger.has("b.jpg")
+        ledger.add(Row("c.jpg", "http://x/c.jpg", "done", 4, "cd"))
+    with Ledger(tmp_path) as ledger:
+        assert ledger.last("c.jpg") == Row("c.jpg", "http://x/c.jpg", "done", 4, "cd")
+        assert not ledger.has("c.jpg")  # no such file
+        ledger.settle()
+        ledger.add(Row("b.jpg", "http://x/b.jpg", "done", 4, "ef"))
+    lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["a.jpg", "c.jpg", "b.jpg"]
+
+
+# The command
+
+
+def test_a_dry_run_tells_number_and_bytes_and_gets_nothing(
+    server: ArchiveServer, held: list[Held], tmp_path: Path
+) -> None:
+    size = sum(image.path.stat().st_size for image in found_by(held, DERMOSCOPIC))
+    result = melascope(server, "isic", "--out", tmp_path / "raw", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"182 images, {size / 1000:.0f} kB; ")
+    assert "dermoscopic images only" in result.stderr
+    assert not (tmp_path / "raw").exists()
+    few = melascope(server, "isic", "--out", tmp_path / "raw", "--dry-run", "--limit", 91)
+    assert few.stdout.startswith(f"91 images, about {size / 2000:.0f} kB; ")
+
+
+def test_old_words_are_translated_with_a_word_about_it(
+    server: ArchiveServer, held: list[Held], tmp_path: Path
+) -> None:
+    query = "benign_malignant:malignant AND -diagnosis:melanoma AND image_type:dermoscopic"
+    result = melascope(server, "isic", "--query", query, "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert "no longer knows benign_malignant:malignant; asking for diagnosis_1:Malignant" in result.stderr
+    assert "asking for diagnosis_3:Melanoma*" in result.stderr
+    assert "dermoscopic images only" not in result.stderr
+    today = "diagnosis_1:Malignant AND -diagnosis_3:Melanoma* AND image_type:dermoscopic"
+    assert pictures(tmp_path) == names(found_by(held, today))
+
+
+def test_a_failure_makes_the_exit_code_1_and_is_named(server: ArchiveServer, tmp_path: Path) -> None:
+    server.faults = Faults(always={"ISIC_0000027.jpg": "404"})
+    result = melascope(server, "isic", "--out", tmp_path, "--limit", 5)
+    assert result.exit_code == 1
+    assert f"{tmp_path}/ISIC_0000027.jpg: " in result.stderr
+    assert "refused with status 404" in result.stderr
+    assert "1 of the files could not be got" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--query", "colour:blue"], "not understood by the archive"),
+        (["--query", "melanoma"], "not understood by the archive"),
+        (["--query", "sex:male) OR (sex:female"], "parentheses or quotes do not match"),
+        (["--query", "diagnosis:wart"], "has no field diagnosis any more"),
+        (["--query", "sex:male AND sex:female"], "the archive has no such image"),
+        (["--collections", "9999"], "no public collection 9999"),
+        (["--collections", "one"], "give numbers"),
+        (["--license", "MIT"], "CC-0, CC-BY, CC-BY-NC"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_leaves_no_folder(
+    server: ArchiveServer, tmp_path: Path, words: list[str], told: str
+) -> None:
+    result = melascope(server, "isic", *words, "--out", tmp_path / "raw")
+    assert isinstance(result.exception, DataError)
+    assert told in str(result.exception)
+    assert not (tmp_path / "raw").exists()
+
+
+# The big run
+
+
+@pytest.mark.slow
+def test_two_thousand_images_with_faults_end_whole_in_little_memory(tmp_path: Path) -> None:
+    held = make_images(tmp_path / "archive", 2000, side=24)
+    code = (
+        "import resource, sys; from melascope.cli.main import app; "
+        "sys.argv[0] = 'melascope'; app(standalone_mode=False); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks = []
+    for number, limit in enumerate((200, 2000)):
+        with ArchiveServer(held) as server:
+            server.faults, out = Faults(5), tmp_path / f"raw{number}"
+            command = ["fetch", "isic", "--query", "image_type:*", "--limit", str(limit), "--out", str(out)]
+            environment = {**os.environ, **server.environment}
+            done = subprocess.run(
+                [sys.executable, "-c", code, *command],
+                capture_output=True,
+                text=True,
+                env=environment,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert sum(server.faults.made.values()) > limit / 5
+        peaks.append(int(done.stdout.splitlines()[-1]) / 1024)
+        assert len(pictures(out)) == limit
+    for image in held:
+        assert (out / f"{image.isic_id}{image.suffix}").read_bytes() == image.path.read_bytes()
+    assert set(rows(out)) == {image.isic_id for image in held}
+    assert peaks[1] < peaks[0] + 20, peaks  # MiB, for ten times as many
+    assert peaks[1] < 250, peaks

@@ -1,0 +1,126 @@
+"""Beside the archive's own command: it downloads from the server of these tests; its folders are taken as they are."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from archive_server import ArchiveServer, Faults, Held, found_by, make_images
+from test_fetch import contents, fetch, names, pictures, rows
+
+pytest.importorskip("isic_cli", reason="needs the official command; pip install isic-cli")
+
+PORT = 8000  # the only one that the official command speaks to on this machine
+QUERY = "image_type:dermoscopic AND -sex:male"
+NOWHERE = "http://127.0.0.1:9"  # where everything but loopback is sent
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
+    return make_images(tmp_path_factory.mktemp("archive"), 260, side=16)
+
+
+@pytest.fixture
+def server(held: list[Held], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
+    # Test processes share the machine, and so the port.
+    with FileLock(tmp_path_factory.getbasetemp().parent / "archive_server.lock"):
+        try:
+            server = ArchiveServer(held, PORT)
+        except OSError:
+            pytest.skip(f"port {PORT} is taken by something else, and the official command knows no other")
+        with server:
+            yield server
+
+
+def official(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the official command; its error reporter is answered no, and could not reach anybody."""
+    code = "import sys; sys.argv[0] = 'isic'; from isic_cli.cli import main; main()"
+    switches = ("--dev", "--guest", "--no-version-check", "image", "download")
+    home = out.parent / "home"
+    environment = {**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(home)}
+    environment |= {
+        "HTTPS_PROXY": NOWHERE,
+        "https_proxy": NOWHERE,
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code, *switches, *words, str(out)],
+        capture_output=True,
+        text=True,
+        input="n\n",
+        env=environment,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.slow
+def test_the_official_command_downloads_from_the_server(
+    server: ArchiveServer, held: list[Held], tmp_path: Path
+) -> None:
+    done = official(tmp_path / "theirs", "--search", QUERY)
+    assert done.returncode == 0, done.stderr
+    wanted = found_by(held, QUERY)
+    assert len(wanted) > 100  # more than a page
+    assert pictures(tmp_path / "theirs") == names(wanted)
+    fetch(server, tmp_path / "ours", QUERY)
+    theirs, ours = rows(tmp_path / "theirs"), rows(tmp_path / "ours")
+    unguarded = {name: {k: v.removeprefix("\t") for k, v in row.items()} for name, row in ours.items()}
+    assert theirs == unguarded
+    with open(tmp_path / "theirs" / "metadata.csv", newline="", encoding="utf-8") as file:
+        assert next(csv.reader(file)) == list(next(iter(ours.values())))
+    for name in ("attribution.txt", "licenses/CC-0.txt", "licenses/CC-BY.txt", "licenses/CC-BY-NC.txt"):
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_folder_of_the_official_command_is_checked_and_completed(
+    server: ArchiveServer, held: list[Held], tmp_path: Path
+) -> None:
+    official(tmp_path / "theirs", "--search", QUERY)
+    fetch(server, tmp_path / "ours", QUERY)
+    lost, cut, other = sorted(pictures(tmp_path / "theirs"))[5:8]
+    (tmp_path / "theirs" / lost).unlink()
+    (tmp_path / "theirs" / cut).write_bytes(b"half")
+    (tmp_path / "theirs" / other).write_bytes(bytes((tmp_path / "theirs" / other).stat().st_size))
+    asked = server.asked("/images/ISIC")
+    assert fetch(server, tmp_path / "theirs", QUERY) == []
+    assert server.asked("/images/ISIC") == asked + 3
+    assert contents(tmp_path / "theirs") == contents(tmp_path / "ours")
+
+
+@pytest.mark.slow
+def test_the_official_command_swallows_failures_that_this_one_lists(
+    server: ArchiveServer, tmp_path: Path
+) -> None:
+    first = sorted(names(found_by(server.held, QUERY)))
+    lost, page, empty = first[10:13]
+    server.faults = Faults(always={lost: "404", page: "html", empty: "empty"})
+    done = official(tmp_path / "theirs", "--search", QUERY)
+    assert done.returncode == 0
+    assert f"Successfully downloaded {len(first)} images" in done.stdout
+    assert not (tmp_path / "theirs" / lost).exists()
+    assert (tmp_path / "theirs" / page).read_bytes().startswith(b"<!DOCTYPE html>")
+    assert (tmp_path / "theirs" / empty).stat().st_size == 0
+
+    code = "from melascope.cli.main import main; main()"
+    ours = subprocess.run(
+        [sys.executable, "-c", code, "fetch", "isic", "--query", QUERY, "--out", str(tmp_path / "ours")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **server.environment},
+        check=False,
+        timeout=120,
+    )
+    assert ours.returncode == 1
+    for name in (lost, page, empty):
+        assert f"{name}: " in ours.stderr
+        assert not (tmp_path / "ours" / name).exists()
+    assert "3 of the files could not be got" in ours.stderr
+    assert pictures(tmp_path / "ours") == set(first) - {lost, page, empty}

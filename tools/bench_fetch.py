@@ -1,0 +1,86 @@
+"""How long `melascope fetch isic` takes beside the archive's official command, from the same server on this machine.
+
+The server is the one of the tests: each request waits for 20 ms before it is answered, and images
+are of about 45 kB.
+Both commands run with their defaults, in turns, into empty folders; ours also hashes, decodes, keeps a ledger and sums
+up. The fastest round of each counts: what else the machine does only ever adds. Prints a table and writes
+`bench_fetch.json`.
+
+    make bench-fetch
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from record import record
+
+ROOT = Path(__file__).resolve().parents[1]
+PORT = 8000  # the only one of this machine that the official command speaks to
+NOWHERE = "http://127.0.0.1:9"
+SERVER = f"http://127.0.0.1:{PORT}/"
+OFFICIAL = "import sys; sys.argv[0] = 'isic'; from isic_cli.cli import main; main()"
+OURS = "from melascope.cli.main import main; main()"
+
+
+def seconds(code: str, words: list[str], out: Path) -> float:
+    """Run one command to its end, which must be a whole folder."""
+    environment = {**os.environ, "MELASCOPE_ISIC_API": f"{SERVER}api/v2/", "MELASCOPE_ISIC_FILES": SERVER}
+    environment |= {
+        "HTTPS_PROXY": NOWHERE,
+        "NO_PROXY": "127.0.0.1",
+        "XDG_DATA_HOME": str(out.parent / "home"),
+    }
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", code, *words], check=True, capture_output=True, env=environment, input=b"n\n"
+    )
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--latency", type=float, default=0.02, help="seconds")
+    given = parser.parse_args()
+    took: dict[str, list[float]] = {"isic image download": [], "melascope fetch isic": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        words = ["--images", given.images, "--side", 256, "--port", PORT, "--latency", given.latency]
+        command = [sys.executable, ROOT / "tests" / "archive_server.py", folder / "archive", *words]
+        server = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+        try:
+            if not server.stdout or not server.stdout.readline().startswith("http"):
+                raise SystemExit(f"port {PORT} is taken by something else")
+            for turn in range(given.rounds):
+                theirs, ours = folder / f"theirs{turn}", folder / f"ours{turn}"
+                query = "image_type:*"
+                official = ["--dev", "--guest", "--no-version-check", "image", "download", "--search", query]
+                took["isic image download"].append(seconds(OFFICIAL, [*official, str(theirs)], theirs))
+                took["melascope fetch isic"].append(
+                    seconds(OURS, ["fetch", "isic", "--query", query, "--out", str(ours)], ours)
+                )
+                for out in (theirs, ours):
+                    if (there := len(list(out.glob("ISIC_*")))) != given.images:
+                        raise SystemExit(f"{out}: {there} images in place of {given.images}")
+        finally:
+            server.kill()
+            server.wait()
+    best = {name: min(times) for name, times in took.items()}
+    for name, times in took.items():
+        rate = given.images / best[name]
+        print(f"{name:24}{best[name]:7.2f} s  {rate:6.0f} images/s  ({', '.join(f'{t:.2f}' for t in times)})")
+    ratio = best["isic image download"] / best["melascope fetch isic"]
+    print(f"{ratio:.2f} times as fast")
+    figures = {"images": given.images, "latency_s": given.latency, "seconds": took, "ratio": ratio}
+    record("bench_fetch.json", "isic-cli", "urllib3", **figures)
+
+
+if __name__ == "__main__":
+    main()
