@@ -6,7 +6,7 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint docs docs-links bench bench-training bench-search bench-fetch fuzz models
+.PHONY: demo test test-all lint docs docs-links bench bench-training bench-search bench-fetch load fuzz models
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the whole story on synthetic images, offline
@@ -43,6 +43,10 @@ bench-search: $(READY)  ## what cutting trials short saves; uses DATA
 
 bench-fetch: $(READY)  ## fetching images beside the archive's official command, on loopback
 	$(BIN)/python tools/bench_fetch.py
+
+load: export OMP_NUM_THREADS = 1
+load: $(READY)  ## the server beside the bare predictor, under load
+	$(BIN)/python tools/load.py
 
 DATA ?= ../shared/data
 WEIGHTS ?= imagenet

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-VERBS = ("fetch", "prepare", "train", "evaluate", "investigate", "explain", "predict", "demo")
+VERBS = ("fetch", "prepare", "train", "evaluate", "investigate", "explain", "predict", "serve", "demo")
 
 
 def melascope(*words: object) -> subprocess.CompletedProcess[str]:
@@ -55,7 +55,7 @@ def test_help_is_light():
     """No verb pays for another one's libraries."""
     code = (
         "import sys; import melascope.cli.main; "
-        "print(sorted({'keras', 'torch', 'pandas', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)))"
+        "print(sorted({'keras', 'torch', 'pandas', 'matplotlib', 'sklearn', 'scipy', 'fastapi'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -25,6 +25,7 @@ from melascope.cli import (
     model,
     predict,
     prepare,
+    serve,
     stress,
     train,
     tune,
@@ -53,6 +54,7 @@ for verb in (
     card,
     explain,
     predict,
+    serve,
     demo,
 ):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
@@ -74,6 +76,12 @@ _EXTRA = {
     "onnxscript": "train",
     "optuna": "train",
     "ray": "scale",
+    "fastapi": "web",
+    "httptools": "web",
+    "prometheus_client": "web",
+    "pydicom": "web",
+    "python_multipart": "web",
+    "uvicorn": "web",
 }
 
 

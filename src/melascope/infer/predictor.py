@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import chain, islice
@@ -24,7 +24,7 @@ from melascope.learn.recogniser import Recogniser, beside
 from melascope.progress import Progress, silent
 
 SHIPPED = Path(melascope.__file__).parent / "models" / "finetuned_model"
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _AHEAD = 4  # images a core that are being worked on or wait to be asked for
 
 
@@ -67,8 +67,20 @@ class Predictor:
         recogniser = Recogniser.read(beside(keras_path), card.gate["sha256"]) if card.gate else None
         return cls(card, _content_for(keras_path, card, tell), recogniser)
 
+    def at(self, sensitivity: float | None) -> Self:
+        """The same model at another of its operating points, sharing memory with this one; None changes nothing.
+
+        Raises:
+            ModelError: if it has no such point.
+        """
+        self._narrow  # noqa: B018  # opened now, or each of both would open its own
+        card = self.card.at(sensitivity)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), card=card, _threshold=card.threshold["malignant"])
+        return other
+
     def predict(
-        self, locators: Iterable[str], tell: Progress = silent, cores: int = _CORES
+        self, locators: Iterable[str], tell: Progress = silent, cores: int = CORES
     ) -> Iterator[Answer]:
         """Answer for each image, in order, as answers come; memory stays flat.
 
@@ -104,11 +116,23 @@ class Predictor:
             pool.shutdown(cancel_futures=True)  # where the caller has heard enough
 
     def _judge(self, session: Any, locator: str) -> Answer:
+        return self._judge_file(session, lambda: files.read(locator), locator)
+
+    def _judge_file(self, session: Any, read: Callable[[], bytes], name: str) -> Answer:
         try:
-            pixels = images.decode(files.read(locator), locator, at_least=self.card.input_size)
+            pixels = images.decode(read(), name, at_least=self.card.input_size)
         except ImageError as error:
-            return self._say(locator, "error", error.reason)
-        return self._answer(session, pixels, locator)
+            return self._say(name, "error", error.reason)
+        return self._answer(session, pixels, name)
+
+    def answer_file(self, read: Callable[[], bytes], name: str) -> Answer:
+        """Answer for the bytes of an image file as `predict` does, on one core; any thread may ask.
+
+        Args:
+            read: gives the bytes; an `ImageError` that it raises is told as the answer.
+            name: to be told as the answer's path.
+        """
+        return self._judge_file(self._narrow, read, name)
 
     def answer(self, pixels: images.Pixels, name: str = "") -> Answer:
         """Answer for an image that is decoded already, on one core; any thread may ask.

@@ -1,0 +1,1 @@
+"""Floor 6: the page and the API, on the predictor."""

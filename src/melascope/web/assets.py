@@ -1,0 +1,36 @@
+"""The files of the page, read once; a request only ever picks one of them by its exact name."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+_SCRIPTS = ("card", "dom", "files", "page", "server", "table", "words")
+_FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in _SCRIPTS},
+}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file of the page."""
+
+    content: bytes
+    media_type: str
+
+    @property
+    def etag(self) -> str:
+        """Tells versions of the file apart."""
+        return f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """By path."""
+    folder = files("melascope.web") / "static"
+    return {
+        path: Asset((folder / name).read_bytes(), media_type) for path, (name, media_type) in _FILES.items()
+    }

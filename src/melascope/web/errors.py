@@ -1,0 +1,28 @@
+"""The errors a client can cause. Each is an HTTP status and one sentence."""
+
+from starlette.responses import JSONResponse
+
+
+class Refusal(Exception):  # noqa: N818  # not a fault: an answer of the protocol
+    """A request that is not answered.
+
+    Attributes:
+        status: HTTP status code.
+        detail: why, and the way out, for a person.
+        headers: that belong to the status.
+    """
+
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def response(self) -> JSONResponse:
+        """What the client is told."""
+        return JSONResponse({"detail": self.detail}, self.status, self.headers)
+
+
+def busy(detail: str) -> Refusal:
+    """Too much at once; worth another try after a second."""
+    return Refusal(503, f"{detail}; try again in a second", Retry_After="1")

@@ -1,0 +1,28 @@
+"""A server of its own process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from melascope.infer.predictor import SHIPPED
+
+CODE = "from melascope.cli.main import main; main()"
+
+
+@contextmanager
+def serving(
+    *words: object, model: Path = SHIPPED, **environment: str
+) -> Iterator[tuple[subprocess.Popen, int]]:
+    """A server on a free port."""
+    command = [sys.executable, "-c", CODE, "serve", "--model", str(model), "--port", "0", *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=os.environ | environment, **pipes) as process:
+        try:
+            address = process.stdout.readline()
+            assert address.startswith("http://"), process.stderr.read()
+            yield process, int(address.rpartition(":")[2])
+        finally:
+            process.kill()
