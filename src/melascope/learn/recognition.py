@@ -204,7 +204,7 @@ def _fitted(
     }
     whole = _network(seen, learned, seed)
     known = np.concatenate([whole.score(held[name] if len(held[name]) else seen[name]) for name in seen])
-    limits = [float(np.quantile(scores, MOST_FALSE)) for scores in unknown.values()]
+    limits = [float(np.quantile(scores, MOST_FALSE, method="lower")) for scores in unknown.values()]
     threshold = min([float(np.quantile(known, _KNOWN_FALSE)), *limits])
     return replace(whole, threshold=threshold), {k: float((v < threshold).mean()) for k, v in unknown.items()}
 
