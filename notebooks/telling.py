@@ -1,0 +1,122 @@
+"""How the notebooks tell: sentences and tables with measured figures in them, and drawings."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from IPython.display import Image, Markdown, display
+from matplotlib.figure import Figure
+from PIL import Image as Pictures
+
+from melascope.report.figures import BLUE, INK, MUTED, ORANGE, interval, png
+
+RESEARCH = "*A research tool: it supports a clinician and never replaces one.*"
+_SHARPER = 1.5  # pixels of a drawing for each pixel of the page
+_INCH = 72  # pixels of the page
+
+
+def say(*paragraphs: str) -> None:
+    """Show Markdown."""
+    display(Markdown("\n\n".join(textwrap.dedent(paragraph).strip() for paragraph in paragraphs)))
+
+
+def show(*drawings: Figure | Path | Pictures.Image) -> None:
+    """Show drawings side by side, as one PNG: figures, PNG files that the package drew, or pictures."""
+    pictures = []
+    for drawing in drawings:
+        if isinstance(drawing, Pictures.Image):
+            pictures.append(drawing.convert("RGB"))
+            continue
+        drawn = Pictures.open(drawing if isinstance(drawing, Path) else io.BytesIO(png(drawing))).convert(
+            "RGB"
+        )
+        scale = _SHARPER * _INCH / 200  # the package draws 200 dots an inch
+        size = round(scale * drawn.width), round(scale * drawn.height)
+        pictures.append(drawn.resize(size, Pictures.Resampling.LANCZOS))
+    page = Pictures.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)), "white")
+    left = 0
+    for picture in pictures:
+        page.paste(picture, (left, 0))
+        left += picture.width
+    held = io.BytesIO()
+    page.quantize(256, dither=Pictures.Dither.NONE).save(held, "PNG", optimize=True)
+    display(Image(held.getvalue(), width=round(page.width / _SHARPER)))
+
+
+def table(rows: Sequence[dict[str, object]]) -> None:
+    """Show a table, a dictionary a row."""
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    lines += ["| " + " | ".join(map(str, row.values())) + " |" for row in rows]
+    say("\n".join(lines))
+
+
+def percent(figure: dict[str, Any], digits: int = 0) -> str:
+    """A share with its interval: `23 % (21 to 25)`."""
+    if figure["value"] is None:
+        return "not defined"
+    told = f"{100 * figure['value']:.{digits}f} %"
+    if figure["low"] is None:
+        return f"{told} (no interval)"
+    return f"{told} ({100 * figure['low']:.{digits}f} to {100 * figure['high']:.{digits}f})"
+
+
+def verdict(change: dict[str, Any], more: str, less: str, neither: str) -> str:
+    """Which of three things to say of a difference, by where its interval lies: above zero, below, or across it."""
+    if change["low"] is not None and change["low"] > 0:
+        return more
+    return less if change["high"] is not None and change["high"] < 0 else neither
+
+
+def dots(
+    rows: Sequence[tuple[str, dict[str, Any]]], label: str, chance: float | None = None, width: float = 6.6
+) -> Figure:
+    """Figures with their intervals, one below the other.
+
+    Args:
+        rows: words and figure of each; a figure that is not defined leaves its row empty.
+        label: of the axis.
+        chance: where a line says what knowing nothing would reach.
+        width: in inches.
+    """
+    figure = Figure(figsize=(width, 0.75 + 0.36 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for y, (_, found) in enumerate(rows):
+        if found["value"] is None:
+            continue
+        if found["low"] is not None:
+            axes.hlines(y, found["low"], found["high"], color=BLUE, linewidth=2)
+        axes.plot(found["value"], y, "o", color=BLUE)
+        axes.annotate(
+            f"{found['value']:.2f}",
+            (found["value"], y),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
+    if chance is not None:
+        axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_yticks(range(len(rows)), [words for words, _ in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.7), xlabel=label)
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+__all__ = [
+    "BLUE",
+    "INK",
+    "MUTED",
+    "ORANGE",
+    "RESEARCH",
+    "dots",
+    "interval",
+    "np",
+    "percent",
+    "say",
+    "show",
+    "table",
+    "verdict",
+]
