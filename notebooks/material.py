@@ -12,7 +12,7 @@ The environment chooses, under names that begin with `MELASCOPE_NOTEBOOK_`; `too
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -20,12 +20,13 @@ from likeness import write_likeness
 from melascope import manifest
 from melascope.evaluate import attribution, doubt, evaluation
 from melascope.infer.predictor import SHIPPED, Predictor
-from melascope.learn import training
-from melascope.learn.search import Search
 from melascope.learn.settings import Artefacts, Settings
 from melascope.prepare.pipeline import prepare
 from melascope.prepare.tree import open_trees
 from melascope.synthetic import write_archive
+
+if TYPE_CHECKING:
+    from melascope.learn.search import Search
 
 HOUSE = Path(__file__).resolve().parents[1]
 SOURCES = (
@@ -39,7 +40,7 @@ SOURCES = (
 )
 BACKBONE = "MobileNetV2"
 FROZEN, FINE_TUNED = "frozen", "fine-tuned"
-_DRAWN = 320  # images
+_DRAWN = 240  # images
 
 
 def _given(name: str, default: str) -> str:
@@ -106,7 +107,9 @@ def part(name: str, **most: int) -> Path:
 
 
 def head_only(source: Path, name: str) -> Path:
-    """The run folder of a linear head on the frozen backbone."""
+    """A model whose backbone is frozen: a linear head, fitted to a data set."""
+    from melascope.learn import training
+
     settings = Settings(backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=0)
     training.train(source, WORK / name, settings)
     return WORK / name / f"{training.BASE}.keras"
@@ -116,7 +119,11 @@ def model(stage: str = FINE_TUNED) -> Path:
     """A model of the data: the shipped one, or one of drawn lesions."""
     if REAL:
         return SHIPPED if stage == FINE_TUNED else SHIPPED.with_name("base_model")
-    settings = Settings(backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=3, rate=5e-4)
+    from melascope.learn import training
+
+    settings = Settings(
+        backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=2, rate=5e-4, artefacts=Artefacts.none
+    )
     base, tuned = training.train(data(), WORK / "run", settings)
     return base if stage == FROZEN else tuned
 
@@ -141,7 +148,7 @@ def attributed() -> dict[str, Any]:
     """What `melascope attribution` finds of the fine-tuned model, with the masks of HAM10000 or the drawn ones."""
     folder = report_folder(FINE_TUNED)
     if _of_another(folder / attribution.NAME, FINE_TUNED):
-        attribution.attribute(model(), data(), masks(), folder)
+        attribution.attribute(model(), data(), masks(), folder, most=2000 if REAL else 20)
     return _read(folder / attribution.NAME)
 
 
@@ -152,21 +159,23 @@ def masks() -> list[str]:
     return [mask.locator for tree in open_trees(where) for mask in (*tree.images, *tree.passed_over)]
 
 
-def asked() -> Search:
+def asked() -> "Search":
     """The random search, within the budget."""
+    from melascope.learn.search import Search
+
     return Search(
         Settings(
             backbone=BACKBONE,
             weights=WEIGHTS,
-            size=int(_given("SIZE", "64" if REAL else "48")),
-            epochs=(epochs := int(_given("EPOCHS", "6" if REAL else "3"))),
+            size=int(_given("SIZE", "64" if REAL else "32")),
+            epochs=(epochs := int(_given("EPOCHS", "6" if REAL else "2"))),
             patience=epochs,
             augmentation=1.5,
             artefacts=Artefacts.none,
             unfrozen=0.65,
         ),
         names=("rate", "dropout", "epochs"),
-        trials=int(_given("TRIALS", "12" if REAL else "4")),
+        trials=int(_given("TRIALS", "8" if REAL else "3")),
     )
 
 

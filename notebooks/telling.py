@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 from PIL import Image as Pictures
 
-from melascope.report.figures import BLUE, INK, MUTED, ORANGE, interval, png
+from melascope.report.figures import BLUE, MUTED, png, style
 
 RESEARCH = "*A research tool: it supports a clinician and never replaces one.*"
 _SHARPER = 1.5  # pixels of a drawing for each pixel of the page
 _INCH = 72  # pixels of the page
+_GAP = 16  # pixels between drawings
 
 
 def say(*paragraphs: str) -> None:
@@ -36,11 +36,13 @@ def show(*drawings: Figure | Path | Pictures.Image) -> None:
         scale = _SHARPER * _INCH / 200  # the package draws 200 dots an inch
         size = round(scale * drawn.width), round(scale * drawn.height)
         pictures.append(drawn.resize(size, Pictures.Resampling.LANCZOS))
-    page = Pictures.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)), "white")
+    gaps = _GAP * (len(pictures) - 1)
+    size = sum(p.width for p in pictures) + gaps, max(p.height for p in pictures)
+    page = Pictures.new("RGB", size, "white")
     left = 0
     for picture in pictures:
         page.paste(picture, (left, 0))
-        left += picture.width
+        left += picture.width + _GAP
     held = io.BytesIO()
     page.quantize(256, dither=Pictures.Dither.NONE).save(held, "PNG", optimize=True)
     display(Image(held.getvalue(), width=round(page.width / _SHARPER)))
@@ -81,42 +83,26 @@ def dots(
         chance: where a line says what knowing nothing would reach.
         width: in inches.
     """
-    figure = Figure(figsize=(width, 0.75 + 0.36 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
-    for y, (_, found) in enumerate(rows):
-        if found["value"] is None:
-            continue
-        if found["low"] is not None:
-            axes.hlines(y, found["low"], found["high"], color=BLUE, linewidth=2)
-        axes.plot(found["value"], y, "o", color=BLUE)
-        axes.annotate(
-            f"{found['value']:.2f}",
-            (found["value"], y),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-        )
-    if chance is not None:
-        axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(rows)), [words for words, _ in rows])
-    axes.set(ylim=(len(rows) - 0.5, -0.7), xlabel=label)
-    axes.grid(axis="y", visible=False)
+    with style():
+        figure = Figure(figsize=(width, 0.75 + 0.36 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        for y, (_, found) in enumerate(rows):
+            if found["value"] is None:
+                continue
+            if found["low"] is not None:
+                axes.hlines(y, found["low"], found["high"], color=BLUE, linewidth=2)
+            axes.plot(found["value"], y, "o", color=BLUE)
+            axes.annotate(
+                f"{found['value']:.2f}",
+                (found["value"], y),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+            )
+        if chance is not None:
+            axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(rows)), [words for words, _ in rows])
+        axes.set(ylim=(len(rows) - 0.5, -0.7), xlabel=label)
+        axes.grid(axis="y", visible=False)
     return figure
-
-
-__all__ = [
-    "BLUE",
-    "INK",
-    "MUTED",
-    "ORANGE",
-    "RESEARCH",
-    "dots",
-    "interval",
-    "np",
-    "percent",
-    "say",
-    "show",
-    "table",
-    "verdict",
-]

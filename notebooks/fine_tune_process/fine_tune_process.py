@@ -31,7 +31,8 @@ from melascope.evaluate.comparison import roc_auc_gain
 from melascope.infer.predictor import Predictor
 from melascope.learn.search import search
 from melascope.report import search as pages
-from telling import RESEARCH, dots, interval, say, show, table, verdict
+from melascope.report.figures import interval
+from telling import RESEARCH, dots, say, show, table, verdict
 
 say(material.ABOUT)
 

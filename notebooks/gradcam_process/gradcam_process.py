@@ -33,9 +33,9 @@ from melascope.explain.overlay import pair
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
 from melascope.report import attribution as pages
-from melascope.report.figures import style
+from melascope.report.figures import BLUE, MUTED, interval, style
 from melascope.synthetic import MELANOMA, NEVUS, draw
-from telling import BLUE, MUTED, RESEARCH, interval, percent, say, show, table, verdict
+from telling import RESEARCH, percent, say, show, table, verdict
 
 say(material.ABOUT)
 predictor = Predictor.load(material.model())
@@ -201,16 +201,15 @@ say(
 # weights of the network are shuffled, the maps should change; maps that stay show the image, not what was learned.
 
 # %%
-MATTER = "hot places matter more", "hot places matter less", "not told apart from chance"
+MATTER = "hot places matter less", "hot places matter more", "not told apart from chance"
 folder = material.report_folder(material.FINE_TUNED)
 pages.parts(found, folder)
 show(folder / "figures" / "attribution_parts.png", folder / "figures" / "attribution_faithful.png")
 parts, faithful, shuffled = found["parts"]["malignant"], found["faithful"], found["randomised"]
-less = {
-    "value": -faithful["deletion"]["value"],
-    "low": -faithful["deletion"]["high"],
-    "high": -faithful["deletion"]["low"],
-}
+deletion, insertion = (
+    verdict(faithful[name], *words)
+    for name, words in (("deletion", MATTER), ("insertion", (MATTER[1], MATTER[0], MATTER[2])))
+)
 say(
     f"- **Hiding.** ROC-AUC for malignant {interval(parts['whole'], 3)} on whole images, "
     f"{interval(parts['hidden'], 3)} with the lesion painted over, "
@@ -219,9 +218,8 @@ say(
     if not parts["reason"]
     else f"- **Hiding.** {parts['reason']}.",
     f"- **Deletion** by heat against a random map: {interval(faithful['deletion'], 3)} (below zero is good): "
-    f"{verdict(less, *MATTER)}.",
-    f"- **Insertion**: {interval(faithful['insertion'], 3)} (above zero is good): "
-    f"{verdict(faithful['insertion'], *MATTER)}.",
+    f"{deletion}.",
+    f"- **Insertion**: {interval(faithful['insertion'], 3)} (above zero is good): {insertion}.",
     "- **Shuffling**: rank correlation with the trained maps "
     + ", ".join(f"{row['correlation']:.2f} ({row['layers']} of {row['of']} layers)" for row in shuffled)
     + ".",
@@ -235,7 +233,7 @@ everyone = maps[0]
 missed = next(row for row in maps if row["part"] == "malignant, missed")
 alarm = next(row for row in maps if row["part"] == "benign, false alarm")
 learned = max(abs(row["correlation"]) for row in shuffled) < 0.5
-passed = sum(verdict(change, *MATTER) == MATTER[0] for change in (less, faithful["insertion"]))
+passed = [deletion, insertion].count(MATTER[1])
 changed = (
     "change with the weights, so they show something that was learned"
     if learned

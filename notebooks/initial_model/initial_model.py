@@ -31,8 +31,8 @@ from melascope.evaluate.metrics import Ranked, Sample
 from melascope.learn import head, network
 from melascope.learn.backend import keras
 from melascope.learn.pixels import decoded
-from melascope.report.figures import style
-from telling import BLUE, INK, ORANGE, RESEARCH, interval, say, show, table, verdict
+from melascope.report.figures import BLUE, INK, ORANGE, interval, style
+from telling import RESEARCH, say, show, table, verdict
 
 say(material.ABOUT)
 IMAGES = 2000 if material.REAL else 150
@@ -117,7 +117,7 @@ with style():
         textcoords="offset points",
         va="top",
     )
-    panels[1].legend(loc="lower right")
+    panels[1].legend(loc="center right")
 show(figure)
 
 # %%
@@ -126,15 +126,23 @@ rise = {"value": once["loss"][-1] - once["loss"][lowest]}
 rise["low"], rise["high"], _ = bootstrap.interval(draws["loss"][:, -1] - draws["loss"][:, lowest])
 end = {name: courses[name][0]["roc_auc"][-1] for name in courses}
 low, high, _ = bootstrap.interval(courses["validation"][1]["roc_auc"][:, -1])
+after = (
+    f"lowest after epoch {lowest + 1}; from there to epoch {EPOCHS} it changes by {interval(rise, 3)}: "
+    + verdict(
+        rise,
+        "it rises again, while the other falls on. This is overfitting: what the head learns late is true of the "
+        "images that it learns from and of no others, and it becomes surer and surer of it",
+        "it falls",
+        "no rise that could be told from chance",
+    )
+    if lowest < EPOCHS - 1
+    else "still falling in the last epoch"
+)
 say(
     f"""
-    On the images it learned from, the loss falls to the end, and the ROC-AUC reaches {end["train"]:.3f}. On
-    validation the loss is lowest after epoch
-    {lowest + 1}; from there to epoch {EPOCHS} it changes by {interval(rise, 3)}:
-    {verdict(rise, "it rises again, which is overfitting", "it falls", "no rise that could be told from chance")}.
-    The ROC-AUC of validation ends at {end["validation"]:.3f} ({low:.3f} to {high:.3f}). What the head learns late
-    is true of the images that it learns from, and of no others;
-    and it becomes surer and surer of it.
+    On the images it learned from, the loss ends at {courses["train"][0]["loss"][-1]:.3f} and the ROC-AUC at
+    {end["train"]:.3f}. On validation the loss is {after}. The ROC-AUC of validation ends at
+    {end["validation"]:.3f} ({low:.3f} to {high:.3f}).
     """
 )
 

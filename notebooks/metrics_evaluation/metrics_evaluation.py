@@ -22,8 +22,8 @@ sys.path.append("..")
 import material
 from melascope.evaluate.comparison import roc_auc_gain
 from melascope.evaluate.metrics import BINS
-from melascope.report.figures import of_target
-from telling import RESEARCH, dots, interval, say, show, table, verdict
+from melascope.report.figures import interval, of_target
+from telling import RESEARCH, dots, percent, say, show, table, verdict
 
 say(material.ABOUT)
 predictions, metrics = material.report()
@@ -118,9 +118,7 @@ say(
     {clinical["confusion"]["fn"]:,} are missed, for {clinical["confusion"]["fp"]:,} false alarms in place of
     {half["confusion"]["fp"]:,}. Accuracy and F1 do not know which of the two is worse; a clinician does.
     """,
-    f"Of the melanomas, the clinical threshold for malignant catches {interval(caught, 3)}."
-    if caught
-    else "",
+    f"Of the melanomas, the clinical threshold for malignant catches {percent(caught, 1)}." if caught else "",
 )
 
 # %% [markdown]
@@ -176,10 +174,10 @@ high = lowest[1]["high"] if lowest else None
 worse = high is not None and high < malignant["roc_auc"]["value"]
 say(
     f"""
-    - The model ranks {interval(malignant["roc_auc"], 3)} of the pairs rightly for malignant,
-      {interval(melanoma["roc_auc"], 3)} for melanoma.
-    - At its clinical threshold it catches {interval(clinical["sensitivity"], 3)} of the malignant lesions and
-      leaves {interval(clinical["specificity"], 3)} of the benign ones alone.
+    - The model puts {percent(malignant["roc_auc"], 1)} of the pairs in the right order for malignant,
+      {percent(melanoma["roc_auc"], 1)} for melanoma.
+    - At its clinical threshold it catches {percent(clinical["sensitivity"], 1)} of the malignant lesions and
+      leaves {percent(clinical["specificity"], 1)} of the benign ones alone.
     - {"One figure for all hides that a source is served worse" if worse else "No source is told to be served worse"}.
     """,
     RESEARCH,

@@ -30,8 +30,8 @@ from melascope.evaluate.metrics import Ranked, Sample
 from melascope.explain import weak
 from melascope.infer.predictor import Predictor
 from melascope.report import doubt as pages
-from melascope.report.figures import style
-from telling import BLUE, INK, MUTED, ORANGE, RESEARCH, dots, interval, percent, say, show, table, verdict
+from melascope.report.figures import BLUE, INK, MUTED, ORANGE, interval, style
+from telling import RESEARCH, dots, percent, say, show, table, verdict
 
 BAND = 0.45, 0.55
 say(material.ABOUT)
