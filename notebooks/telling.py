@@ -44,7 +44,7 @@ def show(*drawings: Figure | Path | Pictures.Image) -> None:
         page.paste(picture, (left, 0))
         left += picture.width + _GAP
     held = io.BytesIO()
-    page.quantize(256, dither=Pictures.Dither.NONE).save(held, "PNG", optimize=True)
+    page.save(held, "PNG", optimize=True)
     display(Image(held.getvalue(), width=round(page.width / _SHARPER)))
 
 

@@ -112,6 +112,13 @@ def correlation(setting):
     }
 
 
+def rank_of(rate):
+    """How high a rate is among those drawn, in words."""
+    above = int((judged["rate"] > rate).sum())
+    return "highest" if above == 0 else f"{above + 1}. highest"
+
+
+worst = judged.loc[judged["score"].idxmin()]
 ranks = {
     words: correlation(name)
     for words, name in (
@@ -127,9 +134,14 @@ say(
         f"{verdict(r, 'more is better here', 'less is better here', 'not told apart from no influence')}."
         for words, r in ranks.items()
     ),
+    f"The lowest score, {worst['score']:.3f}, is of the trial with the {rank_of(worst['rate'])} rate of all; the "
+    "best trial, with "
+    f"{best['score']:.3f}, has the {rank_of(best['rate'])}. A rank correlation does not see an optimum in the "
+    "middle of a "
+    "range, so look at the panels above as well.",
     f"{len(judged)} trials are few, and the first epoch is not the last: within one cosine schedule the rate is "
-    "high early and low late, "
-    "so a long schedule starts slowly and may end better.",
+    "high "
+    "early and low late, so a long schedule starts slowly and may end better.",
 )
 
 # %% [markdown]

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 import material
 from melascope import bootstrap, images, manifest
 from melascope.evaluate.attribution import masks_of
-from melascope.evaluate.measured import Measured
+from melascope.evaluate.measured import Measured, mean
 from melascope.evaluate.metrics import Ranked, Sample
 from melascope.explain.cam import heat_map
 from melascope.explain.overlay import pair
@@ -56,9 +56,10 @@ OUTCOMES = {
 # malignant; where nothing speaks for malignant, there is none.
 
 # %% tags=["synthetic"]
+SEEDS = 40
 drawn = []
 for malignant, kind in ((True, MELANOMA), (False, NEVUS)):
-    for seed in range(40):
+    for seed in range(SEEDS):
         pixels = draw(seed, kind).pixels
         drawn.append((malignant, pixels, predictor.answer(pixels)))
 for words, outcome in OUTCOMES.items():
@@ -68,7 +69,7 @@ for words, outcome in OUTCOMES.items():
         continue
     _, pixels, answer = (max if outcome[1] else min)(some, key=lambda one: one[2].malignant)
     say(
-        f"**{words}** ({len(some)} of 40): probability of malignant {answer.malignant:.2f}, threshold "
+        f"**{words}** ({len(some)} of {SEEDS}): probability of malignant {answer.malignant:.2f}, threshold "
         f"{threshold:.2f}"
     )
     show(*pair(pixels, answer.heat[MALIGNANT], 260))
@@ -86,14 +87,14 @@ for words, outcome in OUTCOMES.items():
 SIDE = 112
 by_id = masks_of(material.masks())
 rows = manifest.usable(manifest.read(material.data()), "test")
-rows = rows[rows["image_id"].isin(by_id) & rows["malignant"].notna()]
+rows = rows[rows["image_id"].isin(by_id) & rows["malignant"].notna()].reset_index(drop=True)
 answers = list(predictor.predict(rows["path"].tolist()))
 heat = np.stack([heat_map(answer.heat[MALIGNANT], SIDE) for answer in answers])
 lesion = np.stack([images.load(by_id[name], SIDE)[..., 0] > 127 for name in rows["image_id"]])
 truth = rows["malignant"].to_numpy(bool)
 called = np.array([answer.malignant >= threshold for answer in answers])
 with style():
-    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    figure = Figure(figsize=(9, 2.5), layout="constrained")
     panels = figure.subplots(1, 4)
     for axes, (words, (malignant, suspected)) in zip(panels, OUTCOMES.items(), strict=True):
         at = (truth == malignant) & (called == suspected)
@@ -137,17 +138,21 @@ with style():
 show(figure)
 
 
-def inside(row):
-    """Whether the heat lies in the lesion, beyond what its area alone would give."""
-    heat, area = row["inside"], row["area"]
-    if heat["low"] is None or area["low"] is None:
-        return "too few images to say"
-    if heat["low"] > area["high"]:
-        return "the heat prefers the lesion"
-    return (
-        "the heat avoids the lesion"
-        if heat["high"] < area["low"]
-        else "the heat is where the area alone would put it"
+total = heat.sum(axis=(1, 2))
+warm = total > 0
+inside = (heat * lesion).sum(axis=(1, 2)) / np.where(warm, total, 1)
+beyond = inside - lesion.mean(axis=(1, 2))
+
+
+def prefers(part):
+    """Where the heat of these images is, by the difference of both shares, image by image."""
+    malignant, suspected = OUTCOMES.get(part, (truth, called))  # of "all images", every one
+    at = warm & (truth == malignant) & (called == suspected)
+    return verdict(
+        mean(beyond[at], rows["group"][at], 0),
+        "the heat prefers the lesion",
+        "the heat avoids the lesion",
+        "neither can be told",
     )
 
 
@@ -159,7 +164,7 @@ table(
             "heat in the lesion": percent(row["inside"]),
             "its area": percent(row["area"]),
             "hottest place in it": percent(row["hit"]),
-            "so": inside(row),
+            "so": prefers(row["part"]),
         }
         for row in maps
     ]
@@ -168,29 +173,33 @@ table(
 # %% [markdown]
 # ## Can a map tell a wrong answer from a right one?
 #
-# One would like to distrust an answer whose heat lies beside the lesion. If that were sound, the share of the heat
-# outside the lesion would tell wrong answers from right ones: a ROC-AUC of 0.5 says that it does not at all.
+# One would like to distrust an answer whose heat lies beside the lesion. If that were sound, then among lesions
+# called malignant, the share of the heat outside the lesion would tell false alarms from those rightly caught; and
+# among lesions called benign it might tell the missed ones. A ROC-AUC of 0.5 says that it does not at all.
 
 # %%
-total = heat.sum(axis=(1, 2))
-warm = total > 0
-outside = 1 - (heat * lesion).sum(axis=(1, 2))[warm] / total[warm]
-sample = Sample.of((called != truth)[warm], outside, rows["group"][warm])
-errors = Measured(
-    sample, "malignant", lambda w: {"auc": Ranked.of(sample, w).roc_auc()}, bootstrap.RESAMPLES, 0
-).figure("auc")
-tells = {key: None if errors[key] is None else errors[key] - 0.5 for key in ("value", "low", "high")}
-say(
-    f"{errors['n_positive']:,} of {errors['n']:,} answers with heat are wrong. Heat outside the lesion tells them "
-    f"from the others with a ROC-AUC of {interval(errors, 2)}: "
-    + verdict(
-        tells,
-        "somewhat better than chance",
-        "the wrong way round: wrong answers have more of their heat in the lesion",
+tells = {}
+for words, part in (("called malignant", called & warm), ("called benign", ~called & warm)):
+    sample = Sample.of((called != truth)[part], 1 - inside[part], rows["group"][part])
+    measured = Measured(
+        sample, "malignant", lambda w, s=sample: {"auc": Ranked.of(s, w).roc_auc()}, bootstrap.RESAMPLES, 0
+    )
+    tells[words] = measured.figure("auc")
+    above = {
+        key: None if tells[words][key] is None else tells[words][key] - 0.5
+        for key in ("value", "low", "high")
+    }
+    kept = verdict(
+        above,
+        "wrong answers have more of their heat outside the lesion",
+        "it is the other way round: wrong answers have less of their heat outside the lesion",
         "not told apart from chance",
     )
-    + "."
-)
+    say(
+        f"- **{words}**: {(called != truth)[part].sum():,} of {part.sum():,} answers with heat are wrong. Heat "
+        "outside the lesion tells "
+        f"them from the others with a ROC-AUC of {interval(tells[words], 2)}: {kept}."
+    )
 
 # %% [markdown]
 # ## Do the maps mean anything?
@@ -241,12 +250,15 @@ changed = (
 )
 say(
     f"""
-    - In all images together, {inside(everyone)}: {percent(everyone["inside"])} of it beside
+    - In all images together, {prefers(everyone["part"])}: {percent(everyone["inside"])} of it beside
       {percent(everyone["area"])} of area.
     - In missed malignant lesions ({missed["n"]:,} with heat, {missed["without_heat"]:,} without any)
-      {inside(missed)}; in false alarms ({alarm["n"]:,}) {inside(alarm)}.
-    - Heat beside the lesion tells wrong answers from right ones with a ROC-AUC of {interval(errors, 2)}:
-      {verdict(tells, "a hint, no more", "it would mislead", "no reason to distrust an answer, nor to trust one")}.
+      {prefers(missed["part"])}; in false alarms ({alarm["n"]:,}) {prefers(alarm["part"])}.
+    - Heat beside the lesion tells wrong answers from right ones with a ROC-AUC of
+      {interval(tells["called malignant"], 2)} among
+      those called malignant, and of {interval(tells["called benign"], 2)} among those called benign. 1 would be an
+      alarm that can be
+      relied on.
     - The maps {changed}; that hot places matter more than others is borne out by {passed} of the two tests.
     - A map is as coarse as the last layer, {answers[0].heat.shape[1]} by {answers[0].heat.shape[2]} places, and
       tells where the network responded, not why. **It is not evidence.**
