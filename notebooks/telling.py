@@ -8,8 +8,12 @@ from typing import Any
 
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from PIL import Image as Pictures
 
+from melascope import bootstrap
+from melascope.evaluate.measured import Measured
+from melascope.evaluate.metrics import Ranked, Sample
 from melascope.report.figures import BLUE, MUTED, png, style
 
 RESEARCH = "*A research tool: it supports a clinician and never replaces one.*"
@@ -65,11 +69,23 @@ def percent(figure: dict[str, Any], digits: int = 0) -> str:
     return f"{told} ({100 * figure['low']:.{digits}f} to {100 * figure['high']:.{digits}f})"
 
 
-def verdict(change: dict[str, Any], more: str, less: str, neither: str) -> str:
-    """Which of three things to say of a difference, by where its interval lies: above zero, below, or across it."""
-    if change["low"] is not None and change["low"] > 0:
-        return more
-    return less if change["high"] is not None and change["high"] < 0 else neither
+def roc_auc(truth: ArrayLike, score: ArrayLike, group: ArrayLike) -> dict[str, Any]:
+    """How well a score tells what is true from what is not, with its interval: 0.5 is not at all."""
+    sample = Sample.of(truth, score, group)
+    return Measured(
+        sample,
+        "malignant",
+        lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()},
+        bootstrap.RESAMPLES,
+        seed=0,
+    ).figure("roc_auc")
+
+
+def verdict(figure: dict[str, Any], more: str, less: str, neither: str, than: float = 0.0) -> str:
+    """Which of three things to say of a figure, by where its interval lies: above `than`, below, or across it."""
+    if figure["low"] is None:
+        return neither
+    return more if figure["low"] > than else less if figure["high"] < than else neither
 
 
 def dots(

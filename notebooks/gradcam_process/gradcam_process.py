@@ -24,10 +24,9 @@ sys.path.append("..")
 from matplotlib.figure import Figure
 
 import material
-from melascope import bootstrap, images, manifest
+from melascope import images, manifest
 from melascope.evaluate.attribution import masks_of
-from melascope.evaluate.measured import Measured, mean
-from melascope.evaluate.metrics import Ranked, Sample
+from melascope.evaluate.measured import mean
 from melascope.explain.cam import heat_map
 from melascope.explain.overlay import pair
 from melascope.infer.predictor import Predictor
@@ -35,7 +34,7 @@ from melascope.labels import TARGETS
 from melascope.report import attribution as pages
 from melascope.report.figures import BLUE, MUTED, interval, style
 from melascope.synthetic import MELANOMA, NEVUS, draw
-from telling import RESEARCH, percent, say, show, table, verdict
+from telling import RESEARCH, percent, roc_auc, say, show, table, verdict
 
 say(material.ABOUT)
 predictor = Predictor.load(material.model())
@@ -124,13 +123,9 @@ with style():
                 continue
             if row[key]["low"] is not None:
                 axes.hlines(y + shift, row[key]["low"], row[key]["high"], color=colour, linewidth=2)
-            axes.plot(
-                row[key]["value"],
-                y + shift,
-                "o",
-                color=colour,
-                label={"inside": "heat in the lesion", "area": "area of the lesion"}[key] if y == 0 else None,
-            )
+            axes.plot(row[key]["value"], y + shift, "o", color=colour)
+    axes.plot([], [], "o", color=BLUE, label="heat in the lesion")
+    axes.plot([], [], "o", color=MUTED, label="area of the lesion")
     axes.set_yticks(range(len(maps)), [f"{row['part']} ({row['n']:,})" for row in maps])
     axes.set(ylim=(len(maps) - 0.5, -0.5), xlim=(0, 1), xlabel="share")
     axes.grid(axis="y", visible=False)
@@ -180,25 +175,17 @@ table(
 # %%
 tells = {}
 for words, part in (("called malignant", called & warm), ("called benign", ~called & warm)):
-    sample = Sample.of((called != truth)[part], 1 - inside[part], rows["group"][part])
-    measured = Measured(
-        sample, "malignant", lambda w, s=sample: {"auc": Ranked.of(s, w).roc_auc()}, bootstrap.RESAMPLES, 0
-    )
-    tells[words] = measured.figure("auc")
-    above = {
-        key: None if tells[words][key] is None else tells[words][key] - 0.5
-        for key in ("value", "low", "high")
-    }
+    tells[words] = roc_auc((called != truth)[part], 1 - inside[part], rows["group"][part])
     kept = verdict(
-        above,
+        tells[words],
         "wrong answers have more of their heat outside the lesion",
         "it is the other way round: wrong answers have less of their heat outside the lesion",
         "not told apart from chance",
+        than=0.5,
     )
     say(
         f"- **{words}**: {(called != truth)[part].sum():,} of {part.sum():,} answers with heat are wrong. Heat "
-        "outside the lesion tells "
-        f"them from the others with a ROC-AUC of {interval(tells[words], 2)}: {kept}."
+        f"outside the lesion tells them from the others with a ROC-AUC of {interval(tells[words], 2)}: {kept}."
     )
 
 # %% [markdown]

@@ -26,13 +26,13 @@ from matplotlib.figure import Figure
 
 import material
 from melascope import bootstrap, manifest
-from melascope.evaluate.measured import Measured, mean
+from melascope.evaluate.measured import mean
 from melascope.evaluate.metrics import Ranked, Sample
 from melascope.learn import head, network
 from melascope.learn.backend import keras
 from melascope.learn.pixels import decoded
 from melascope.report.figures import BLUE, INK, ORANGE, interval, style
-from telling import RESEARCH, say, show, table, verdict
+from telling import RESEARCH, roc_auc, say, show, table, verdict
 
 say(material.ABOUT)
 IMAGES = 2000 if material.REAL else 150
@@ -170,16 +170,13 @@ for n in dict.fromkeys(counts):
     steps[n] = 1 / (1 + np.exp(-(features @ kernel + bias)[:, 0].astype(float)))
 
 
-def roc_auc(probability, at):
+def ranked(probability, at):
     """ROC-AUC with its interval."""
-    sample = Sample.of(truth[at], probability[at], rows["group"][at])
-    return Measured(
-        sample, "malignant", lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()}, bootstrap.RESAMPLES, 0
-    ).figure("roc_auc")
+    return roc_auc(truth[at], probability[at], rows["group"][at])
 
 
-own = {n: roc_auc(p, order[:n]) for n, p in steps.items()}
-tests = {n: roc_auc(p, split["test"]) for n, p in steps.items()}
+own = {n: ranked(p, order[:n]) for n, p in steps.items()}
+tests = {n: ranked(p, split["test"]) for n, p in steps.items()}
 with style():
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
@@ -209,8 +206,8 @@ table(
     [
         {
             "head": words,
-            "ROC-AUC, images it learned from": interval(roc_auc(p, split["train"]), 3),
-            "ROC-AUC, test": interval(roc_auc(p, split["test"]), 3),
+            "ROC-AUC, images it learned from": interval(ranked(p, split["train"]), 3),
+            "ROC-AUC, test": interval(ranked(p, split["test"]), 3),
             "loss, test": interval(
                 mean(
                     -np.log(np.where(truth, p, 1 - p)[split["test"]].clip(1e-7)),

@@ -24,14 +24,12 @@ sys.path.append("..")
 from matplotlib.figure import Figure
 
 import material
-from melascope import bootstrap
-from melascope.evaluate.measured import Measured, mean
-from melascope.evaluate.metrics import Ranked, Sample
+from melascope.evaluate.measured import mean
 from melascope.explain import weak
 from melascope.infer.predictor import Predictor
 from melascope.report import doubt as pages
 from melascope.report.figures import BLUE, INK, MUTED, ORANGE, interval, style
-from telling import RESEARCH, dots, percent, say, show, table, verdict
+from telling import RESEARCH, dots, percent, roc_auc, say, show, table, verdict
 
 BAND = 0.45, 0.55
 say(material.ABOUT)
@@ -82,8 +80,7 @@ one_side = (
 say(
     f"{within.sum():,} of {len(judged):,} images lie in the band, "
     f"{percent(mean(within.astype(float), judged['group'], 0), 1)}; {truth[within].sum():,} of them are "
-    "malignant. "
-    f"The clinical threshold is {threshold:.2f}, so these images are {one_side}: the band is where the "
+    f"malignant. The clinical threshold is {threshold:.2f}, so these images are {one_side}: the band is where the "
     "probability is near one half, which is not where the decision turns."
 )
 closest = findings.weak.head(8)
@@ -118,19 +115,10 @@ by_diagnosis = [
 ]
 by_diagnosis.sort(key=lambda row: -row[1]["value"])
 show(dots(by_diagnosis, "share of the diagnosis in the band, with number of images", width=7))
-QUALITIES = ("sharpness", "contrast", "brightness")
-
-
-def told_by(name):
-    """How well a quality tells weak decisions from others: 0.5 is not at all."""
-    values = judged[name].to_numpy(float)
-    sample = Sample.of(within, values, judged["group"])
-    return Measured(
-        sample, "malignant", lambda w: {"auc": Ranked.of(sample, w).roc_auc()}, bootstrap.RESAMPLES, 0
-    ).figure("auc")
-
-
-quality = {name: told_by(name) for name in QUALITIES}
+quality = {
+    name: roc_auc(within, judged[name].to_numpy(float), judged["group"])
+    for name in ("sharpness", "contrast", "brightness")
+}
 show(
     dots(
         list(quality.items()),
@@ -139,25 +127,20 @@ show(
         width=7,
     )
 )
-above = {
-    name: {key: None if f[key] is None else f[key] - 0.5 for key in ("value", "low", "high")}
-    for name, f in quality.items()
-}
 defined = [(words, f) for words, f in by_diagnosis if f["low"] is not None]
 most = max(defined, key=lambda row: row[1]["value"], default=None)
 say(
     (
         f"Of the frequent diagnoses, {most[0].rpartition(' (')[0]} has the largest share of its images in the "
-        "band: "
-        f"{percent(most[1])}."
+        f"band: {percent(most[1])}."
         if most
         else "No diagnosis is frequent enough to say."
     ),
     "\n".join(
         f"- {name}: images in the band "
-        f"{verdict(above[name], 'have more of it', 'have less of it', 'are not told apart by it')}, "
-        f"{interval(quality[name], 2)}."
-        for name in QUALITIES
+        f"{verdict(told, 'have more of it', 'have less of it', 'are not told apart by it', than=0.5)}, "
+        f"{interval(told, 2)}."
+        for name, told in quality.items()
     ),
     "A difference, where there is one, may also be one of clinics and diagnoses: the images are not the same in "
     "any other way.",
@@ -224,8 +207,7 @@ missed = {row["name"]: row["missed_caught"]["0.3"] for row in doubt["methods"]}
 say(
     f"""
     - Ordered by conformal sets, the share of wrong answers among those kept differs from that of the band around
-      one half by {interval(change, 3)}, in the mean over
-      all shares:
+      one half by {interval(change, 3)}, in the mean over all shares:
       {verdict(change, "the band is better", "conformal sets find errors sooner", "neither is told to be better")}.
     - Of the missed malignant lesions, handing back 30 % of the images by conformal sets finds
       {percent(missed["conformal sets"])}, by the band around the threshold
