@@ -60,7 +60,7 @@ WEIGHTS = _WEIGHTS if _WEIGHTS == "imagenet" else str(_path(_WEIGHTS))
 SIZE = 160 if REAL else 64  # pixels
 SHARE = float(_given("SHARE", "1"))
 ABOUT = (
-    "*This run is on real images: HAM10000, ISIC 2017 and MILK10k.*"
+    "*This run is on real images: HAM10000, ISIC 2017, MILK10k, and for the audit those of the published model.*"
     if REAL
     else "*This run is on drawn lesions. It shows that the notebook runs; its figures say nothing about real lesions.*"
 )

@@ -1,7 +1,7 @@
-"""Execute the notebooks: their sources are the `.py` files, and the `.ipynb` beside them are written with all outputs.
+"""Execute the notebooks: their sources are the `.py` files; on real data, the `.ipynb` beside them are written anew.
 
     make notebooks DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5
-    python tools/notebooks.py --data synthetic --out FOLDER     # minutes, on drawn lesions; what the tests do
+    make notebooks DATA=synthetic           # drawn lesions, in minutes; written to runs/notebooks/executed
 
 Data, models and reports are kept in the work folder, so that a second run starts from them.
 """
@@ -17,7 +17,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parents[1] / "notebooks"
+HOUSE = Path(__file__).resolve().parents[1]
+ROOT = HOUSE / "notebooks"
 STORY = (  # in the order in which they are read
     "data_audit",
     "initial_model",
@@ -58,7 +59,7 @@ def main() -> None:
         "--weights", default="imagenet", help="of MobileNetV2, for real data: a file, or imagenet"
     )
     parser.add_argument("--work", help="where to keep data and models (default: a folder in runs/notebooks)")
-    parser.add_argument("--out", type=Path, default=ROOT, help="where to write (default: beside the sources)")
+    parser.add_argument("--out", type=Path, help="where to write (default: see above)")
     for option, kind in _BUDGET.items():
         parser.add_argument(f"--{option}", type=kind, help="of the random search; see notebooks/material.py")
     given = vars(parser.parse_args())
@@ -66,6 +67,8 @@ def main() -> None:
         parser.error(f"no notebook named {', '.join(unknown)}; there are {', '.join(STORY)}")
     if given["data"] != "synthetic" and not Path(given["data"]).is_dir():
         parser.error(f"--data {given['data']}: no such folder; name that of the public files, or synthetic")
+    executed = HOUSE / "runs" / "notebooks" / "executed"
+    out = given["out"] or (executed if given["data"] == "synthetic" else ROOT)
     for option in ("data", "weights", "work", *_BUDGET):
         word = given[option]
         if word is not None:
@@ -78,7 +81,7 @@ def main() -> None:
             notebook = execute(name)
         except CellExecutionError as error:
             sys.exit(f"{name}: {error}")
-        target = given["out"] / name / f"{name}.ipynb"
+        target = out / name / f"{name}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         jupytext.write(notebook, target)
         print(f"{target}: {time.monotonic() - started:.0f} s", flush=True)

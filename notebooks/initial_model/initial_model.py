@@ -42,7 +42,7 @@ EPOCHS = 60
 # ## Features of a frozen network
 #
 # Four fifths of the images come from the training split and one fifth from the validation split, whole groups at a
-# time: no patient, lesion or copy is on both sides. The test split stays whole and is looked at once, at the end.
+# time: no patient, lesion or copy is on both sides. The test split stays whole, and no choice is made on it.
 
 # %%
 folder = material.part("initial", train=IMAGES * 4 // 5, validation=IMAGES // 5)
@@ -117,7 +117,7 @@ with style():
         textcoords="offset points",
         va="top",
     )
-    panels[1].legend(loc="center right")
+    panels[1].legend(loc="center right", bbox_to_anchor=(1, 0.66))
 show(figure)
 
 # %%
@@ -221,12 +221,13 @@ table(
     ]
 )
 gaps = [own[n]["value"] - tests[n]["value"] for n in (least, most)]
+clear = (tests[most]["low"] or 0) > (tests[least]["high"] or 1)
 say(
     f"""
     From {least:,} to {most:,} training images, the ROC-AUC on test goes from {interval(tests[least], 3)} to
-    {interval(tests[most], 3)}, and what the
-    head seems to know of its own images exceeds that by {gaps[0]:.3f} at first and by {gaps[1]:.3f} at last.
-    {"More images close part of the gap." if gaps[1] < gaps[0] else "Here more images do not close the gap."}
+    {interval(tests[most], 3)}: {"more images help" if clear else "whether more images help cannot be told"}. What
+    the head
+    seems to know of its own images exceeds that by {gaps[0]:.3f} at first and by {gaps[1]:.3f} at last.
     """,
     "The figure to keep is that of the last row, on test: this is what `base_model` is, fitted to fewer images. "
     "`fine_tune_process/` asks "
