@@ -11,10 +11,15 @@ The environment chooses, under names that begin with `MELASCOPE_NOTEBOOK_`; `too
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
+
+from models import SOURCES
 
 from likeness import write_likeness
 from melascope import manifest
@@ -29,15 +34,6 @@ if TYPE_CHECKING:
     from melascope.learn.search import Search
 
 HOUSE = Path(__file__).resolve().parents[1]
-SOURCES = (
-    "HAM10000_metadata.csv",
-    "ISIC2018_Task3_Training_Input.zip",
-    "ISIC-2017_Training_Data.zip",
-    "ISIC-2017_Validation_Data.zip",
-    "ISIC-2017_Training_Part3_GroundTruth.csv",
-    "ISIC-2017_Validation_Part3_GroundTruth.csv",
-    "ISIC-images.zip",
-)
 BACKBONE = "MobileNetV2"
 FROZEN, FINE_TUNED = "frozen", "fine-tuned"
 _DRAWN = 240  # images
