@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HOUSE = Path(__file__).resolve().parents[1]
 BACKBONE = "MobileNetV2"
 FROZEN, FINE_TUNED = "frozen", "fine-tuned"
-_DRAWN = 240  # images
+_DRAWN = 200  # images
 
 
 def _given(name: str, default: str) -> str:
@@ -107,8 +107,7 @@ def head_only(source: Path, name: str) -> Path:
     from melascope.learn import training
 
     settings = Settings(backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=0)
-    training.train(source, WORK / name, settings)
-    return WORK / name / f"{training.BASE}.keras"
+    return _converted(training.train(source, WORK / name, settings))[0]
 
 
 def model(stage: str = FINE_TUNED) -> Path:
@@ -120,8 +119,20 @@ def model(stage: str = FINE_TUNED) -> Path:
     settings = Settings(
         backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=2, rate=5e-4, artefacts=Artefacts.none
     )
-    base, tuned = training.train(data(), WORK / "run", settings)
+    base, tuned = _converted(training.train(data(), WORK / "run", settings))
     return base if stage == FROZEN else tuned
+
+
+def _converted(models: list[Path]) -> list[Path]:
+    """Make what predictions run from here, where the backend is loaded: half the time of a process of its own."""
+    from melascope.infer import convert
+    from melascope.learn.backend import keras
+
+    for path in models:
+        converted = path.with_suffix(".onnx")
+        if keras.config.backend() == "torch" and not converted.is_file():
+            convert.convert(path, converted)
+    return models
 
 
 def report(stage: str = FINE_TUNED) -> tuple[pd.DataFrame, dict[str, Any]]:
