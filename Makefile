@@ -6,7 +6,7 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint docs docs-links bench bench-training bench-search bench-fetch load fuzz models
+.PHONY: demo test test-all lint docs docs-links bench bench-training bench-search bench-fetch load fuzz models notebooks
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the whole story on synthetic images, offline
@@ -53,6 +53,11 @@ WEIGHTS ?= imagenet
 models: export KERAS_BACKEND = tensorflow
 models: $(READY)  ## the shipped models, from raw data; hours on a CPU, goes on where it was stopped
 	$(BIN)/python tools/models.py --data $(DATA) --weights $(WEIGHTS)
+
+BUDGET ?=
+notebooks: export KERAS_BACKEND = tensorflow
+notebooks: $(READY)  ## the notebooks on DATA (synthetic: drawn lesions); BUDGET="--trials 40 --size 160" for a larger search
+	$(BIN)/python tools/notebooks.py --data $(DATA) --weights $(WEIGHTS) $(BUDGET)
 
 CASES ?= 100000
 fuzz: $(READY)  ## mutated files for whatever reads files; CASES=1000000 for longer

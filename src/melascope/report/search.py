@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from melascope import files
 from melascope.learn.search import Found, Search
@@ -106,7 +107,11 @@ def _settings(judged: pd.DataFrame, names: tuple[str, ...], best: int | None) ->
             markeredgecolor=PAPER,
         )
         if name in _LOGARITHMIC:
-            axes.set_xscale("log")
+            ends = np.log10([judged[name].min(), judged[name].max()])
+            axes.set(xscale="log", xlim=10.0 ** np.array([np.floor(ends[0]), np.ceil(ends[1])]))
+            axes.xaxis.set_minor_formatter(
+                NullFormatter()
+            )  # of a narrow range, names would lie on each other
         axes.set_xlabel(name.replace("_", " "), color=INK)
     for axes in panels.flat[len(names) :]:
         axes.remove()
