@@ -72,7 +72,9 @@ def wrong(line: str, known: dict[tuple[str, ...], set[str]]) -> str | None:
         return next((f"no verb has {name}" for name in options if words[0] == name not in everything), None)
     verb = next((tuple(words[:n]) for n in (1, 2) if tuple(words[:n]) in known), None)
     if verb is None:
-        return None if words[0] in {"--help", "--version"} else f"no verb {words[0]}"
+        groups = {names[0] for names in known if len(names) > 1}  # named alone, all their verbs are meant
+        named = words[0] in {"--help", "--version"} or (len(words) == 1 and words[0] in groups)
+        return None if named else f"no verb {' '.join(words[:2])}"
     options = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     unknown = sorted(options - known[verb] - {"--help"})
     return f"{' '.join(verb)} has no {', '.join(unknown)}" if unknown else None

@@ -4,7 +4,9 @@ A search folder is a study that any number of processes share, on one machine or
 system: `study.journal` is Optuna's record of it, `trials/NUMBER/` the run folder of each trial. A process that
 works on a trial holds a lock that dies with it; whoever looks for work next takes such a trial up where its last
 checkpoint left it, so that no trial is lost. Trials are cut short by asynchronous successive halving (Li et al.
-2020, arXiv:1810.05934): of those that reach epoch 1, 4, 16 and so on, the best quarter or so may go on.
+2020, arXiv:1810.05934): of those that have 6 % of their course behind them, and then of those with 24 %, the best
+quarter or so may go on. Trials of different length are compared at the same share of their course and not after the
+same epoch, where those whose learning rate falls soonest look best.
 """
 
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from melascope.progress import Progress, silent
 
 TRIALS = "trials.csv"
 REDUCTION = 4  # of the trials at a rung, one in so many goes on; the next rung is so many times as far
+_COURSE, _FIRST_RUNG = 1000, 60  # steps that every trial's course is counted in; the step of the first rung
 SAMPLERS = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
 SPACE: dict[str, Callable[[optuna.Trial, Settings], float]] = {
     "rate": lambda trial, given: (
@@ -174,7 +177,7 @@ def finish(out: Path, asked: Search) -> Found:
             rows.to_csv(beside, index=False)
         if best is not None:
             _keep(out, best)
-    return Found(rows, {trial.number: trial.intermediate_values for trial in trials}, best)
+    return Found(rows, {trial.number: _curve(trial) for trial in trials}, best)
 
 
 def _claim(out: Path, asked: Search) -> tuple[optuna.Trial, FileLock] | None:
@@ -215,8 +218,8 @@ def _train(data: Path, out: Path, trial: optuna.Trial, asked: Search, tell: Prog
     settings, run = replace(asked.settings, **drawn), _folder(out, trial.number)
 
     def judge(epoch: int, score: float) -> None:
-        trial.report(score, epoch)
-        if trial.should_prune():
+        trial.report(score, round(_COURSE * epoch / settings.epochs))
+        if epoch < settings.epochs and trial.should_prune():
             raise optuna.TrialPruned
 
     try:
@@ -241,7 +244,7 @@ def _study(out: Path, asked: Search) -> optuna.Study:
         study_name="search",
         direction="maximize",
         sampler=SAMPLERS[asked.sampler](),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(_FIRST_RUNG, REDUCTION),
         load_if_exists=True,
     )
 
@@ -264,6 +267,11 @@ def _row(out: Path, trial: FrozenTrial) -> dict[str, object]:
         "seconds": round(pd.read_csv(history)["seconds"].sum(), 1) if history.is_file() else 0.0,
         **trial.params,
     }
+
+
+def _curve(trial: FrozenTrial) -> dict[int, float]:
+    """Score by epoch: every epoch was reported, under its step of the course."""
+    return dict(enumerate((score for _, score in sorted(trial.intermediate_values.items())), start=1))
 
 
 def _keep(out: Path, best: int) -> None:
