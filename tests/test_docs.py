@@ -74,7 +74,7 @@ def wrong(line: str, known: dict[tuple[str, ...], set[str]]) -> str | None:
     if verb is None:
         groups = {names[0] for names in known if len(names) > 1}  # named alone, all their verbs are meant
         named = words[0] in {"--help", "--version"} or (len(words) == 1 and words[0] in groups)
-        return None if named else f"no verb {' '.join(words[:2])}"
+        return None if named else f"no verb {words[0]}"
     options = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     unknown = sorted(options - known[verb] - {"--help"})
     return f"{' '.join(verb)} has no {', '.join(unknown)}" if unknown else None
