@@ -14,7 +14,7 @@
 # The initial model left the backbone as ImageNet made it. Fine-tuning changes the backbone too, at a low rate, and
 # three settings decide how it goes: the learning rate, the dropout before the head, and how many epochs the
 # schedule runs over. Nobody knows good values beforehand, so they are drawn at random (Bergstra and Bengio 2012),
-# and trials that do badly after an epoch or four are cut short.
+# and trials that do badly early on are cut short.
 
 # %%
 import sys
@@ -82,7 +82,7 @@ table(
 # %% [markdown]
 # ## Which setting matters
 #
-# Every trial was judged after its first epoch, so that is where they can be compared fairly. A rank correlation of
+# Every trial was judged after its first epoch, so that is where all of them can be compared. A rank correlation of
 # 1 says that more is always better, of -1 that less is; the interval resamples trials.
 
 # %%
