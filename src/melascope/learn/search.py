@@ -117,6 +117,7 @@ def begin(data: Path, out: Path, asked: Search, tell: Progress = silent) -> None
         "settings": asdict(asked.settings),
         "names": list(asked.names),
         "sampler": asked.sampler,
+        "rungs": [_COURSE, _FIRST_RUNG, REDUCTION],
         "data": manifest.content_hash(manifest.read(data)),
     }
     out.mkdir(parents=True, exist_ok=True)
