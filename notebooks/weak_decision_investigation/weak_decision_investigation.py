@@ -114,7 +114,7 @@ by_diagnosis = [
     for name in common
 ]
 by_diagnosis.sort(key=lambda row: -row[1]["value"])
-show(dots(by_diagnosis, "share of the diagnosis in the band, with number of images", width=7))
+show(dots(by_diagnosis, "share in the band; in brackets, images", width=7))
 quality = {
     name: roc_auc(within, judged[name].to_numpy(float), judged["group"])
     for name in ("sharpness", "contrast", "brightness")
