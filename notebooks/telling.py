@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -71,6 +72,8 @@ def percent(figure: dict[str, Any], digits: int = 0) -> str:
 
 def roc_auc(truth: ArrayLike, score: ArrayLike, group: ArrayLike) -> dict[str, Any]:
     """How well a score tells what is true from what is not, with its interval: 0.5 is not at all."""
+    if not np.size(truth):
+        return {"value": None, "low": None, "high": None, "n": 0, "reason": "no such image"}
     sample = Sample.of(truth, score, group)
     return Measured(
         sample,

@@ -50,7 +50,7 @@ rows = manifest.usable(manifest.read(folder))
 rows = rows[rows["malignant"].notna()].reset_index(drop=True)
 keras.utils.set_random_seed(0)
 frozen = network.build(material.BACKBONE, material.SIZE, material.WEIGHTS, dropout=0)
-features = head.outputs(frozen, "pool", decoded(rows, material.SIZE, folder), 32, "features")
+features = head.outputs(network.part(frozen, "pool"), decoded(rows, material.SIZE, folder), 32, "features")
 truth = rows["malignant"].to_numpy(float)
 split = {name: rows["split"].eq(name).to_numpy() for name in manifest.SPLITS}
 say(
