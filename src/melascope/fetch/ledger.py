@@ -63,9 +63,9 @@ class Ledger:
 
     def last(self, path: str) -> Row | None:
         """The last event of a file, if there was any."""
+        if path not in self._where:  # most files of a fetch: asked without waiting for whoever writes
+            return None
         with self._lock:
-            if path not in self._where:
-                return None
             self._file.seek(self._where[path])
             return _row(self._file.readline())
 
