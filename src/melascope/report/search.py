@@ -109,9 +109,8 @@ def _settings(judged: pd.DataFrame, names: tuple[str, ...], best: int | None) ->
         if name in _LOGARITHMIC:
             ends = np.log10([judged[name].min(), judged[name].max()])
             axes.set(xscale="log", xlim=10.0 ** np.array([np.floor(ends[0]), np.ceil(ends[1])]))
-            axes.xaxis.set_minor_formatter(
-                NullFormatter()
-            )  # of a narrow range, names would lie on each other
+            # Of a narrow range, names of minor ticks would lie on each other.
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(name.replace("_", " "), color=INK)
     for axes in panels.flat[len(names) :]:
         axes.remove()
