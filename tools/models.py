@@ -32,10 +32,10 @@ SOURCES = (
 RECIPE = {
     "backbone": "MobileNetV2",
     "size": 160,
-    "epochs": 10,
-    "patience": 10,
+    "epochs": 8,
+    "patience": 8,
     "augmentation": 1.5,
-    "artefacts": "mean",
+    "members": 4,
     "unfrozen": 0.65,
     "seed": 0,
 }

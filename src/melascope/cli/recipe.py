@@ -35,16 +35,21 @@ _OPTIONS: dict[str, Any] = {
     ],
     "artefacts": Annotated[
         Artefacts,
-        typer.Option(
-            help="Whether hair, marks, bubbles, blur and the like are drawn; mean: train with and without, and keep "
-            "the mean of the weights."
-        ),
+        typer.Option(help="Whether hair, marks, bubbles, blur and the like are drawn."),
     ],
     "label_smoothing": Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of a label that is replaced by a coin's.")
     ],
     "unfrozen": Annotated[
         float, typer.Option(min=0, max=1, help="Share of the backbone's layers, from its top, to fine-tune.")
+    ],
+    "members": Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Train so many from one start, each with another seed, every other one without artefacts, half of "
+            "them faster, and keep the mean of their weights.",
+        ),
     ],
     "seed": Annotated[int, typer.Option(help="Same seed, same machine, same model.")],
 }

@@ -25,7 +25,7 @@ from melascope import cluster, files, manifest
 from melascope.errors import DataError, ModelError
 from melascope.learn import checkpoint, training
 from melascope.learn.card import copy_model
-from melascope.learn.settings import Artefacts, Settings, claim
+from melascope.learn.settings import Settings, claim
 from melascope.learn.training import BASE, MODEL
 from melascope.progress import Progress, silent
 
@@ -106,8 +106,8 @@ def search(data: Path, out: Path, asked: Search, tell: Progress = silent) -> Fou
 
 def begin(data: Path, out: Path, asked: Search, tell: Progress = silent) -> None:
     """Make the folder ours, and in it the frozen baseline, which all trials share."""
-    if asked.settings.artefacts is Artefacts.mean:
-        raise DataError("a search trains one network a trial; give --artefacts drawn or none")
+    if asked.settings.members > 1:
+        raise DataError("a search trains one network a trial; leave --members out")
     unknown = sorted(set(asked.names) - set(SPACE))
     if unknown or not asked.names:
         raise DataError(

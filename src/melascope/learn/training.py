@@ -29,7 +29,7 @@ from melascope.learn.batches import TrainBatches
 from melascope.learn.card import Card, copy_model
 from melascope.learn.loss import BalancedCrossEntropy, family_weights, goals, target_weights
 from melascope.learn.pixels import decoded
-from melascope.learn.settings import Artefacts, Settings, claim
+from melascope.learn.settings import RATE, Artefacts, Settings, claim
 from melascope.progress import Progress, silent
 
 MODEL, BASE = "model", "base"
@@ -91,7 +91,7 @@ def train(
     done = [path for name in (BASE, MODEL) if (path := run / f"{name}.keras").is_file()]
     if (run / f"{MODEL}.json").is_file():
         return done
-    if settings.artefacts is Artefacts.mean and settings.epochs > 0:
+    if settings.members > 1 and settings.epochs > 0:
         return _mean(table, data, run, settings, tell)
     keras.utils.set_random_seed(settings.seed)
     net = network.build(settings.backbone, settings.size, settings.weights, settings.dropout)
@@ -115,21 +115,20 @@ def train(
 
 
 def _mean(table: pd.DataFrame, data: Path, run: Path, settings: Settings, tell: Progress) -> list[Path]:
-    """Train without and with artefacts, and keep the mean of the weights (Wortsman et al. 2022, model soups)."""
+    """Train several members and keep the mean of their weights (Wortsman et al. 2022, model soups)."""
     if settings.weights is None:
-        raise ModelError(
-            "--artefacts mean needs pretrained weights: networks that start at random have no mean"
-        )
-    first, second = (run / name for name in (Artefacts.none, Artefacts.drawn))
-    base, _ = train(data, first, replace(settings, artefacts=Artefacts.none), tell)
-    train(data, second, replace(settings, artefacts=Artefacts.drawn), tell, start=first)
-    copy_model(base, run / f"{BASE}.keras", f"{run.name}-{BASE}")
-    members = [member / f"{MODEL}.keras" for member in (first, second)]
+        raise ModelError("--members needs pretrained weights: networks that start at random have no mean")
+    folders = [run / f"member-{number}" for number in range(settings.members)]
+    for number, folder in enumerate(folders):
+        train(data, folder, settings.member(number), tell, start=folders[0] if number else None)
+    copy_model(folders[0] / f"{BASE}.keras", run / f"{BASE}.keras", f"{run.name}-{BASE}")
+    members = [folder / f"{MODEL}.keras" for folder in folders]
     nets = [network.load(path) for path in members]
     weights = zip(*(net.get_weights() for net in nets), strict=True)
     nets[0].set_weights([np.mean(parts, axis=0) for parts in weights])
     courses = [
-        pd.read_csv(path.with_name("history.csv")).assign(artefacts=path.parent.name) for path in members
+        pd.read_csv(path.with_name("history.csv")).assign(member=number)
+        for number, path in enumerate(members)
     ]
     files.write_text(run / "history.csv", pd.concat(courses).to_csv(index=False))
     training = {path.parent.name: Card.read(path.with_suffix(".json")).training for path in members}
@@ -208,7 +207,7 @@ def _fine_tune(
     goal = np.zeros((len(data.targets), 2 * len(TARGETS) + families.shape[1]), dtype=np.float32)
     goal[rows] = goals(known, weights, families, settings.label_smoothing)
     steps = max(1, len(rows) // settings.batch)
-    peak = settings.rate or (1.5e-4 if pretrained else 1e-3)
+    peak = settings.rate or (RATE if pretrained else 1e-3)
     schedule = keras.optimizers.schedules.CosineDecay(
         peak / 100, steps * settings.epochs, alpha=0.01, warmup_target=peak, warmup_steps=steps // 2
     )
