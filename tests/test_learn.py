@@ -311,26 +311,35 @@ def test_an_epoch_sees_every_image_once_and_the_next_one_in_another_order():
     assert list(seen[0]) == list(seen[2])
 
 
-def test_the_mean_of_two_trainings_is_that_of_their_weights(tmp_path):
+def test_members_differ():
+    asked = Settings(members=4, rate=1e-4, seed=7)
+    members = [asked.member(number) for number in range(asked.members)]
+    assert [member.seed for member in members] == [7, 8, 9, 10]
+    assert [member.artefacts for member in members] == ["none", "drawn", "none", "drawn"]
+    assert [member.rate for member in members] == pytest.approx([1e-4, 1e-4, 1.6e-4, 1.6e-4])
+    assert {member.members for member in members} == {1}
+    plain = Settings(members=2, artefacts=Artefacts.none)
+    assert [plain.member(number).artefacts for number in range(2)] == ["none", "none"]
+
+
+def test_the_mean_of_two_members_is_that_of_their_weights(tmp_path):
     data = make_data(tmp_path / "data")
     with pytest.raises(ModelError, match="pretrained"):
-        training.train(data, tmp_path / "no", Settings(**{**vars(SMALL), "artefacts": Artefacts.mean}))
+        training.train(data, tmp_path / "no", Settings(**{**vars(SMALL), "members": 2}))
     weights = tmp_path / "some.weights.h5"
     backbones.make("MobileNetV2", keras.Input((32, 32, 3))).save_weights(weights)
-    asked = Settings(
-        **{**vars(SMALL), "epochs": 1, "weights": str(weights), "rate": 1e-3, "artefacts": Artefacts.mean}
-    )
+    asked = Settings(**{**vars(SMALL), "epochs": 1, "weights": str(weights), "rate": 1e-3, "members": 2})
     made = training.train(data, tmp_path / "run", asked)
     assert made == [tmp_path / "run" / "base.keras", tmp_path / "run" / "model.keras"]
     parts = [
-        network.load(tmp_path / "run" / name / "model.keras").get_weights() for name in ("none", "drawn")
+        network.load(tmp_path / "run" / f"member-{number}" / "model.keras").get_weights() for number in (0, 1)
     ]
     assert any((one != other).any() for one, other in zip(*parts, strict=True))
     for kept, one, other in zip(network.load(made[1]).get_weights(), *parts, strict=True):
         np.testing.assert_allclose(kept, (one + other) / 2, rtol=1e-6, atol=1e-7)
     card = Card.read(tmp_path / "run" / "model.json")
-    assert card.training["settings"]["artefacts"] == "mean"
-    assert card.training["drawn"]["epochs_run"] == card.training["none"]["epochs_run"] == 1
+    assert card.training["settings"]["members"] == 2
+    assert card.training["member-0"]["epochs_run"] == card.training["member-1"]["epochs_run"] == 1
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 3
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     assert training.train(data, tmp_path / "run", asked) == made  # finished: nothing is done again

@@ -11,9 +11,8 @@ from melascope import files
 from melascope.errors import DataError
 
 RATE = 1.5e-4  # peak, of fine-tuning
-_FASTER = (
-    1.6  # half of the members learn at so many times the rate; far higher ones forget what ImageNet taught
-)
+# Half of the members learn at so many times the rate; far higher ones forget what ImageNet taught.
+_FASTER = 1.6
 
 
 class Artefacts(StrEnum):
