@@ -46,11 +46,12 @@ def serve(
         )
     from melascope.infer.predictor import CORES, SHIPPED, Predictor
     from melascope.web.app import create_app
+    from melascope.web.crew import Crew
 
     with progress() as tell:
         predictor = Predictor.load(model or SHIPPED, tell, sensitivity)
-    app = create_app(predictor, CORES, token, server.names_of(host) if near else None)
-    with server.listen(host, port) as listening:
+    with server.listen(host, port) as listening, Crew(predictor, CORES) as crew:
+        app = create_app(predictor.card, crew, CORES, token, server.names_of(host) if near else None)
         shown = f"[{host}]" if ":" in host else host
         typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """From a sent file to an answer and the pictures that were asked for."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,6 +46,10 @@ class Finding:
     capture: bytes | None = None
 
 
+Judging = Callable[[float | None, Upload, Wish], Finding]
+"""What `Judge` does, wherever it does it."""
+
+
 class _File:
     """A sent file, unwrapped once if it is DICOM."""
 
@@ -57,8 +62,30 @@ class _File:
         return dicom.image_file(data, self._upload.name) if dicom.is_dicom(data) else data
 
 
-def judge(predictor: Predictor, upload: Upload, wish: Wish) -> Finding:
-    """Answer for one file; what cannot be read gives an answer of status `error`."""
+class Judge:
+    """A model at each of its operating points; any thread may ask."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        points = predictor.card.operating_points[TARGETS[0]]
+        self._at = {None: predictor} | {
+            point.sensitivity: predictor.at(point.sensitivity) for point in points
+        }
+
+    def __call__(self, sensitivity: float | None, upload: Upload, wish: Wish) -> Finding:
+        """Answer for one file; what cannot be read gives an answer of status `error`.
+
+        Args:
+            sensitivity: whose operating point to use; None for the predictor's own.
+            upload: the file.
+            wish: what else to make.
+
+        Raises:
+            ModelError: if the model cannot be run.
+        """
+        return _judge(self._at[sensitivity], upload, wish)
+
+
+def _judge(predictor: Predictor, upload: Upload, wish: Wish) -> Finding:
     file = _File(upload)
     answer = predictor.answer_file(lambda: file.image, upload.name)
     if answer.heat is None:
