@@ -21,7 +21,7 @@ from melascope.web.assets import Asset, assets
 from melascope.web.desk import Desk
 from melascope.web.errors import Refusal, busy
 from melascope.web.guard import Guard
-from melascope.web.judge import Finding, Judging, Wish
+from melascope.web.judge import Finding, Judging, Question, Wish
 from melascope.web.limits import Limits
 from melascope.web.upload import Purse, receive
 
@@ -49,7 +49,7 @@ def create_app(
     """
     limits = limits or Limits()
     sensitivities = [point.sensitivity for point in card.operating_points[TARGETS[0]]]
-    desk, purse = Desk(workers, limits.waiting), Purse(limits.held_bytes)
+    desk, purse = Desk(judging, workers, limits.waiting), Purse(limits.held_bytes)
     counted = meters.Meters(card.identity)
     counted.open.set_function(lambda: desk.open)
 
@@ -94,7 +94,7 @@ def create_app(
             sent = request.headers.get("content-type", "")
             uploads = await receive(request.stream(), sent, limits, purse, share)
             wish = _wish(form, heat, picture)
-            findings = await desk.run([partial(judging, sensitivity, upload, wish) for upload in uploads])
+            findings = await desk.run([Question(upload, sensitivity, wish) for upload in uploads])
         for finding in findings:
             counted.image(finding.answer.status)
         if form.media_type == negotiate.FHIR:

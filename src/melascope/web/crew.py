@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -19,9 +19,8 @@ from melascope.errors import ModelError
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 from melascope.learn.card import Card
-from melascope.web.errors import Fault, place
-from melascope.web.judge import Finding, Judge, Wish
-from melascope.web.upload import Upload
+from melascope.progress import Progress, silent
+from melascope.web.judge import Finding, Judge, Question
 
 _LOG = logging.getLogger("melascope.web")
 _PATIENCE_S = 120.0  # an image takes two seconds at most on a core of its own
@@ -34,12 +33,14 @@ class Crew:
     Args:
         predictor: the model.
         size: processes; as many threads may ask at once, and others wait.
+        tell: hears how many are ready.
 
     Raises:
         ModelError: if a process cannot start.
     """
 
-    def __init__(self, predictor: Predictor, size: int) -> None:
+    def __init__(self, predictor: Predictor, size: int, tell: Progress = silent) -> None:
+        self._tell = tell
         self._card = predictor.card
         self._workers = [_Worker(predictor) for _ in range(size)]
         self._free: SimpleQueue[_Worker] = SimpleQueue()
@@ -50,8 +51,12 @@ class Crew:
                 for worker in self._workers:
                     worker.start()
             for worker in self._workers:
-                worker.settle()
+                worker.teach()
+            for done, worker in enumerate(self._workers):
+                self._tell("starting processes", done, len(self._workers))
+                worker.wait()
                 self._free.put(worker)
+            self._tell("starting processes", len(self._workers), len(self._workers))
         except (EOFError, OSError) as error:
             self._end()
             raise ModelError("a process that judges images cannot start; is memory too small?") from error
@@ -69,25 +74,24 @@ class Crew:
         for worker in self._workers:
             worker.end()
 
-    def __call__(self, sensitivity: float | None, upload: Upload, wish: Wish) -> Finding:
-        """Judge one file; any thread may ask.
-
-        Raises:
-            ModelError: if the model cannot be run.
-            Fault: for a mistake of ours.
-        """
+    def __call__(self, questions: Sequence[Question]) -> list[Finding | Exception]:
+        """See `Judging`; any thread may ask."""
         worker = self._free.get()
         try:
-            told = worker.ask(sensitivity, upload, wish)
-        except (EOFError, OSError) as error:
-            worker.kill()
-            _LOG.error("%s: a process that judged broke off and is replaced", type(error).__name__)
-            return Finding(_broken_off(self._card.at(sensitivity), upload.name))
+            return self._ask(worker, questions)
         finally:
             self._free.put(worker)
-        if isinstance(told, Finding):
-            return told
-        raise told
+
+    def _ask(self, worker: "_Worker", questions: Sequence[Question]) -> list[Finding | Exception]:
+        try:
+            return worker.ask(questions)
+        except Exception as error:  # it ended, took too long, or memory is too small
+            worker.kill()
+            if len(questions) > 1:  # not all are to blame
+                return [told for question in questions for told in self._ask(worker, [question])]
+            _LOG.error("%s: a process that judged broke off and is replaced", type(error).__name__)
+            (question,) = questions
+            return [Finding(_broken_off(self._card.at(question.sensitivity), question.upload.name))]
 
 
 class _Worker:
@@ -98,32 +102,38 @@ class _Worker:
         self._over = False
 
     def start(self) -> None:
-        """Begin; `settle` must follow."""
+        """Begin; `teach` and `wait` must follow."""
         self._pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_work, args=(theirs,), daemon=True)
-        self._process.start()
+        process = _SPAWN.Process(target=_work, args=(theirs,), daemon=True)
+        process.start()
+        self._process = process
         theirs.close()  # or its end would not be noticed
         if self._over:
             self.kill()
 
-    def settle(self) -> None:
-        """Give it the model and wait until it is ready."""
+    def teach(self) -> None:
+        """Give it the model, once it can take it."""
         self._pipe.send(self._predictor)
+
+    def wait(self) -> None:
+        """Until it is ready."""
         self._pipe.recv()
 
-    def ask(self, *question: Any) -> Any:
-        """Let it judge: a `Finding`, or what to raise.
+    def ask(self, questions: Sequence[Question]) -> list[Finding | Exception]:
+        """Let it judge.
 
         Raises:
             EOFError, OSError: if it broke off or took too long.
         """
         if not self._process.is_alive():  # ended while it had nothing to do, which costs no image
             self.start()
-            self.settle()
-        self._pipe.send(question)
+            self.teach()
+            self.wait()
+        self._pipe.send(questions)
         if not self._pipe.poll(_PATIENCE_S):
             raise TimeoutError
-        return self._pipe.recv()
+        told: list[Finding | Exception] = self._pipe.recv()
+        return told
 
     def kill(self) -> None:
         """End it now."""
@@ -158,16 +168,7 @@ def _work(pipe: "Connection[Any, Any]") -> None:
         judge = Judge(pipe.recv())
         pipe.send(None)
         while True:
-            pipe.send(_told(judge, *pipe.recv()))
-
-
-def _told(judge: Judge, sensitivity: float | None, upload: Upload, wish: Wish) -> Finding | Exception:
-    try:
-        return judge(sensitivity, upload, wish)
-    except ModelError as error:
-        return error
-    except Exception as error:
-        return Fault(place(error))
+            pipe.send(judge(pipe.recv()))
 
 
 def _broken_off(card: Card, name: str) -> Answer:

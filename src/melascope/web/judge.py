@@ -1,18 +1,20 @@
 """From a sent file to an answer and the pictures that were asked for."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from PIL import Image
 
 from melascope import images
+from melascope.errors import ModelError
 from melascope.explain.overlay import layer, panel
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
 from melascope.web import capture, dicom
+from melascope.web.errors import Fault, place
 from melascope.web.upload import Upload
 
 _LAYER = 256  # pixels; a map has few places, and its smooth layer can be scaled
@@ -46,8 +48,18 @@ class Finding:
     capture: bytes | None = None
 
 
-Judging = Callable[[float | None, Upload, Wish], Finding]
-"""What `Judge` does, wherever it does it."""
+@dataclass(frozen=True)
+class Question:
+    """What to judge, and how."""
+
+    upload: Upload
+    sensitivity: float | None
+    """Whose operating point to use; None for the predictor's own."""
+    wish: Wish
+
+
+Judging = Callable[[Sequence[Question]], list[Finding | Exception]]
+"""Answers each question: with an `ModelError` if the model cannot be run, with a `Fault` for a mistake of ours."""
 
 
 class _File:
@@ -63,7 +75,7 @@ class _File:
 
 
 class Judge:
-    """A model at each of its operating points; any thread may ask."""
+    """Answers in this process, with a model at each of its operating points; any thread may ask."""
 
     def __init__(self, predictor: Predictor) -> None:
         points = predictor.card.operating_points[TARGETS[0]]
@@ -71,18 +83,17 @@ class Judge:
             point.sensitivity: predictor.at(point.sensitivity) for point in points
         }
 
-    def __call__(self, sensitivity: float | None, upload: Upload, wish: Wish) -> Finding:
-        """Answer for one file; what cannot be read gives an answer of status `error`.
+    def __call__(self, questions: Sequence[Question]) -> list[Finding | Exception]:
+        """See `Judging`; what cannot be read is answered with status `error`."""
+        return [self._answer(question) for question in questions]
 
-        Args:
-            sensitivity: whose operating point to use; None for the predictor's own.
-            upload: the file.
-            wish: what else to make.
-
-        Raises:
-            ModelError: if the model cannot be run.
-        """
-        return _judge(self._at[sensitivity], upload, wish)
+    def _answer(self, question: Question) -> Finding | Exception:
+        try:
+            return _judge(self._at[question.sensitivity], question.upload, question.wish)
+        except ModelError as error:
+            return error
+        except Exception as error:
+            return Fault(place(error))
 
 
 def _judge(predictor: Predictor, upload: Upload, wish: Wish) -> Finding:
