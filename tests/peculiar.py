@@ -45,3 +45,7 @@ class Peculiar(Predictor):
     def _listen(self, event: str, arguments: tuple[object, ...]) -> None:
         if event in ("open", "os.mkdir", "tempfile.mkstemp", "subprocess.Popen"):
             self.opened.append(f"{event} {arguments[0]}")
+
+
+def stillborn(pipe: object) -> None:
+    """What a process does that ends at once."""

@@ -19,7 +19,7 @@ from melascope.web.crew import Crew
 from melascope.web.errors import Fault
 from melascope.web.judge import Judge, Question, Wish
 from melascope.web.upload import Upload
-from peculiar import DEADLY, FAULTY, SLOW, UNRUNNABLE, WATCHED, Peculiar
+from peculiar import DEADLY, FAULTY, SLOW, UNRUNNABLE, WATCHED, Peculiar, stillborn
 from photographs import dicom, saved
 
 PNG = saved(tiny.lesion(0), "PNG")
@@ -131,3 +131,11 @@ def test_a_request_gets_all_its_answers(crew, predictor, caplog):
         assert 'melascope_images_total{status="error"} 1.0' in client.get("/metrics").text
         assert client.post("/v1/predictions", files=[("files", (UNRUNNABLE, PNG))]).status_code == 500
         assert client.post("/v1/predictions", files=[("files", ("a.png", PNG))]).status_code == 200
+
+
+def test_processes_that_cannot_start_are_told(predictor, monkeypatch):
+    others = multiprocessing.active_children()
+    monkeypatch.setattr(crews, "_work", stillborn)
+    with pytest.raises(ModelError, match="cannot start"), Crew(predictor, 2):
+        pass
+    assert multiprocessing.active_children() == others

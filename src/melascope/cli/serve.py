@@ -34,7 +34,9 @@ def serve(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, max=256, help=f"Processes that judge images, of 150 MB each [default: one a core, {_MOST} at most]."
+            min=1,
+            max=256,
+            help=f"Processes that judge images, of 150 MB each [default: one a core, {_MOST} at most].",
         ),
     ] = None,
 ) -> None:

@@ -11,7 +11,7 @@ from melascope.web.judge import Finding, Judging, Question
 
 # What is handed over at once where many wait: it costs little more than one alone would. Files that are so large that
 # handing over does not matter go one by one.
-_BATCH, _BATCH_BYTES = 4, 2**20
+_BATCH, _BATCH_BYTES = 8, 2**20
 
 _Waiting = tuple[Question, asyncio.Future[Finding]]
 
