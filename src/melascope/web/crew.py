@@ -23,7 +23,7 @@ from melascope.progress import Progress, silent
 from melascope.web.judge import Finding, Judge, Question
 
 _LOG = logging.getLogger("melascope.web")
-_PATIENCE_S = 120.0  # an image takes two seconds at most on a core of its own
+_PATIENCE_S = 60.0  # an image takes two seconds at most on a core of its own
 _SPAWN = multiprocessing.get_context("spawn")  # a copy of a process that has threads may hang
 
 
@@ -44,6 +44,7 @@ class Crew:
         self._card = predictor.card
         self._workers = [_Worker(predictor) for _ in range(size)]
         self._free: SimpleQueue[_Worker] = SimpleQueue()
+        self._over = False
 
     def __enter__(self) -> Self:
         try:
@@ -71,6 +72,7 @@ class Crew:
         self._end()
 
     def _end(self) -> None:
+        self._over = True
         for worker in self._workers:
             worker.end()
 
@@ -87,6 +89,8 @@ class Crew:
             return worker.ask(questions)
         except Exception as error:  # it ended, took too long, or memory is too small
             worker.kill()
+            if self._over:  # nobody hears of it
+                return [error] * len(questions)
             if len(questions) > 1:  # not all are to blame
                 return [told for question in questions for told in self._ask(worker, [question])]
             _LOG.error("%s: a process that judged broke off and is replaced", type(error).__name__)
