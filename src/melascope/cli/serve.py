@@ -29,14 +29,14 @@ def serve(
         typer.Option(help=f"File with the token that requests must bear; else the variable {_TOKEN}."),
     ] = None,
     sensitivity: Annotated[
-        float | None, typer.Option(help="Operating point of the model to use, such as 0.89 [default: 0.95].")
+        float | None, typer.Option(help="Operating point of the model to use, such as 0.89 (default: 0.95).")
     ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=256,
-            help=f"Processes that judge images, of 150 MB each [default: one a core, {_MOST} at most].",
+            help=f"Processes that judge images, of 150 MB each (default: one a core, {_MOST} at most).",
         ),
     ] = None,
 ) -> None:
