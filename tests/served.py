@@ -16,10 +16,10 @@ CODE = "from melascope.cli.main import main; main()"
 def serving(
     *words: object, model: Path = SHIPPED, **environment: str
 ) -> Iterator[tuple[subprocess.Popen, int]]:
-    """A server on a free port."""
+    """A server on a free port, in a process group of its own."""
     command = [sys.executable, "-c", CODE, "serve", "--model", str(model), "--port", "0", *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=os.environ | environment, **pipes) as process:
+    with subprocess.Popen(command, env=os.environ | environment, process_group=0, **pipes) as process:
         try:
             address = process.stdout.readline()
             assert address.startswith("http://"), process.stderr.read()

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
 import photographs
@@ -30,6 +31,7 @@ from melascope.infer.predictor import Predictor
 from melascope.web import schema
 from melascope.web.app import create_app
 from melascope.web.assets import assets
+from melascope.web.judge import Judge
 from melascope.web.limits import Limits
 
 TOKEN = "a-token-of-this-test"  # noqa: S105
@@ -51,14 +53,19 @@ def predictor(tiny_model) -> Predictor:
     return Predictor.load(tiny_model)
 
 
+def app_of(predictor, workers: int = 1, **words) -> ASGIApp:
+    """An application that judges in this process."""
+    return create_app(predictor.card, Judge(predictor), workers, **words)
+
+
 @pytest.fixture(scope="module")
 def client(predictor):
-    with TestClient(create_app(predictor, 2, hosts={"localhost"}), base_url="http://localhost") as made:
+    with TestClient(app_of(predictor, 2, hosts={"localhost"}), base_url="http://localhost") as made:
         yield made
 
 
 def limited(predictor, **limits) -> TestClient:
-    return TestClient(create_app(predictor, 1, limits=Limits(**limits)), base_url="http://localhost")
+    return TestClient(app_of(predictor, limits=Limits(**limits)), base_url="http://localhost")
 
 
 def test_answers_are_those_of_the_command(client, tiny_model, tmp_path, monkeypatch):
@@ -176,7 +183,7 @@ def test_a_request_that_trickles_in_is_given_up(predictor):
         await asyncio.sleep(5)
 
     async def ask():
-        app = create_app(predictor, 1, limits=Limits(patience_s=0.05))
+        app = app_of(predictor, limits=Limits(patience_s=0.05))
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://a") as client:
             kind = {"content-type": "multipart/form-data; boundary=x"}
             return (await client.post(PATH, content=trickle(), headers=kind)).status_code
@@ -198,7 +205,7 @@ def test_a_client_that_leaves_is_no_fault(predictor, caplog):
     async def send(message):
         sent_back.append(message)
 
-    asyncio.run(create_app(predictor, 1)(scope, receive, send))
+    asyncio.run(app_of(predictor)(scope, receive, send))
     assert sent_back[0]["status"] == 400
     assert caplog.text == ""
 
@@ -209,7 +216,7 @@ def test_too_much_at_once_is_refused_and_the_rest_is_answered(predictor, monkeyp
     monkeypatch.setattr(Predictor, "answer_file", lambda *words: (free.wait(10), judge(*words))[1])
 
     async def ask():
-        app = create_app(predictor, 1, limits=Limits(waiting=3))
+        app = app_of(predictor, limits=Limits(waiting=3))
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://a") as client:
             asked = [asyncio.create_task(client.post(PATH, files=sent(("a.png", png())))) for _ in range(5)]
             await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
@@ -224,7 +231,7 @@ def test_too_much_at_once_is_refused_and_the_rest_is_answered(predictor, monkeyp
 
 
 def test_a_token_guards_all_but_the_page_and_health(predictor):
-    client = TestClient(create_app(predictor, 1, TOKEN), base_url="http://clinic.example")
+    client = TestClient(app_of(predictor, token=TOKEN), base_url="http://clinic.example")
     guarded = [
         ("POST", PATH),
         ("GET", "/v1/model"),
@@ -341,7 +348,7 @@ def test_a_fault_is_logged_by_its_place_alone(predictor, monkeypatch, caplog):
         raise RuntimeError("Jane Doe's lesion")
 
     monkeypatch.setattr(Predictor, "answer_file", fail)
-    app = create_app(predictor, 1)
+    app = app_of(predictor)
     client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
     answer = client.post(PATH, files=sent(("Jane.png", png())))
     assert (answer.status_code, set(answer.json())) == (500, {"detail"})
@@ -350,7 +357,7 @@ def test_a_fault_is_logged_by_its_place_alone(predictor, monkeypatch, caplog):
 
 
 def test_counts_and_times_are_kept(predictor):
-    client = TestClient(create_app(predictor, 1), base_url="http://localhost")
+    client = TestClient(app_of(predictor), base_url="http://localhost")
     client.post(PATH, files=sent(("a.png", png()), ("b.png", b"no")))
     client.get("/private/Jane-Doe")
     text = client.get("/metrics").text

@@ -37,12 +37,13 @@ def refused(*words: object, **environment: str) -> str:
     return line
 
 
-def test_answers_in_flight_are_finished_and_nothing_is_said():
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_answers_in_flight_are_finished_and_nothing_is_said(ending):
     with serving() as (process, port), socket.create_connection(("127.0.0.1", port)) as asking:
         head = f"POST /v1/predictions HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: {len(BODY)}\r\n"
         asking.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + BODY[:500])
         time.sleep(0.5)
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, ending)  # to its helpers too, as a terminal and systemd do
         time.sleep(0.5)
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", port))
@@ -55,7 +56,14 @@ def test_answers_in_flight_are_finished_and_nothing_is_said():
         assert process.returncode == 0
         assert output == ""
         assert "Jane" not in errors
-        assert len(errors.splitlines()) == 1  # what it said at the start
+        assert errors.endswith("Ctrl-C ends it\n")  # what it said at the start
+
+
+def test_when_it_is_killed_its_processes_end_too():
+    with serving("--jobs", 2) as (process, _):
+        process.kill()
+        _, errors = process.communicate(timeout=20)  # comes back when the last of them is gone
+        assert "Traceback" not in errors
 
 
 def test_heads_without_end_are_cut_off():
@@ -115,4 +123,4 @@ def test_requests_made_from_the_description_never_break_it(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, timeout=150, cwd=tmp_path, check=False)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         process.send_signal(signal.SIGTERM)
-        assert len(process.communicate(timeout=20)[1].splitlines()) == 1
+        assert process.communicate(timeout=20)[1].endswith("Ctrl-C ends it\n")

@@ -47,7 +47,7 @@ def pictures(count: int = 16) -> list[bytes]:
 
 def bare(predictor: Predictor, files: list[bytes], seconds: float) -> tuple[float, float]:
     """The predictor alone, each core taking its own: images a second, and processor seconds an image."""
-    end, used = time.perf_counter() + seconds, _processor(os.getpid())
+    end, used = time.perf_counter() + seconds, time.process_time()
 
     def work(start: int) -> int:
         done = 0
@@ -61,7 +61,7 @@ def bare(predictor: Predictor, files: list[bytes], seconds: float) -> tuple[floa
     started = time.perf_counter()
     with ThreadPoolExecutor(CORES) as pool:
         done = sum(pool.map(work, range(CORES)))
-    return done / (time.perf_counter() - started), (_processor(os.getpid()) - used) / done
+    return done / (time.perf_counter() - started), (time.process_time() - used) / done
 
 
 @contextmanager
@@ -174,10 +174,10 @@ def measure(model: Path, clients: int, seconds: float) -> dict[str, Any]:
     with serving(model) as (port, server):
         asyncio.run(ask(port, files, clients, 1))
         alone = [bare(predictor, files, seconds / 4)]
-        before, started = (_processor(os.getpid()), _processor(server)), time.perf_counter()
+        before, started = (time.process_time(), _processor(server)), time.perf_counter()
         full = asyncio.run(ask(port, files, clients, seconds))
         took = time.perf_counter() - started
-        asking, serving_them = _processor(os.getpid()) - before[0], _processor(server) - before[1]
+        asking, serving_them = time.process_time() - before[0], _processor(server) - before[1]
         alone.append(bare(predictor, files, seconds / 4))
         served = full.codes["200"] / took
         half = asyncio.run(ask(port, files, clients, seconds / 2, served / 2))
@@ -201,9 +201,20 @@ def measure(model: Path, clients: int, seconds: float) -> dict[str, Any]:
 
 
 def _processor(pid: int) -> float:
-    """Seconds that a process has used of all processors; other load on the machine does not change them much."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds that a process and those it started have used of all processors; other load hardly changes them."""
+    process = Path(f"/proc/{pid}")
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(map(_processor, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    """Processes that a process started; each thread has its own list."""
+    return [
+        int(word)
+        for file in Path(f"/proc/{pid}/task").glob("*/children")
+        for word in file.read_text().split()
+    ]
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from melascope.errors import DataError
 
 _TOKEN = "MELASCOPE_TOKEN"  # noqa: S105  # its name
 _SHORTEST = 16
+_MOST = 8  # a thousand images a second; the memory of more is asked for
 
 
 def serve(
@@ -27,7 +29,15 @@ def serve(
         typer.Option(help=f"File with the token that requests must bear; else the variable {_TOKEN}."),
     ] = None,
     sensitivity: Annotated[
-        float | None, typer.Option(help="Operating point of the model to use, such as 0.89 [default: 0.95].")
+        float | None, typer.Option(help="Operating point of the model to use, such as 0.89 (default: 0.95).")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            help=f"Processes that judge images, of 150 MB each (default: one a core, {_MOST} at most).",
+        ),
     ] = None,
 ) -> None:
     """Serve a page and a REST API: label and calibrated probability, or a refusal, for each image sent.
@@ -46,15 +56,19 @@ def serve(
         )
     from melascope.infer.predictor import CORES, SHIPPED, Predictor
     from melascope.web.app import create_app
+    from melascope.web.crew import Crew
 
-    with progress() as tell:
-        predictor = Predictor.load(model or SHIPPED, tell, sensitivity)
-    app = create_app(predictor, CORES, token, server.names_of(host) if near else None)
-    with server.listen(host, port) as listening:
+    size = jobs or min(CORES, _MOST)
+    with ExitStack() as stack:
+        with progress() as tell:
+            predictor = Predictor.load(model or SHIPPED, tell, sensitivity)
+            listening = stack.enter_context(server.listen(host, port))
+            crew = stack.enter_context(Crew(predictor, size, tell))
+        app = create_app(predictor.card, crew, size, token, server.names_of(host) if near else None)
         shown = f"[{host}]" if ":" in host else host
         typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
         sys.stdout.flush()
-        sys.stderr.write(f"{predictor.card.identity}, {CORES} images at once; Ctrl-C ends it\n")
+        sys.stderr.write(f"{predictor.card.identity}, {size} images at once; Ctrl-C ends it\n")
         # The server gives a signal back once it has ended in order.
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: sys.exit(0))

@@ -14,14 +14,14 @@ from starlette.types import ASGIApp
 
 from melascope import __version__
 from melascope.errors import ModelError
-from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
+from melascope.learn.card import Card
 from melascope.web import describe, fhir, meters, negotiate, schema
 from melascope.web.assets import Asset, assets
 from melascope.web.desk import Desk
 from melascope.web.errors import Refusal, busy
 from melascope.web.guard import Guard
-from melascope.web.judge import Finding, Wish, judge
+from melascope.web.judge import Finding, Judging, Question, Wish
 from melascope.web.limits import Limits
 from melascope.web.upload import Purse, receive
 
@@ -30,7 +30,8 @@ PREDICTIONS, MODEL = "/v1/predictions", "/v1/model"
 
 
 def create_app(
-    predictor: Predictor,
+    card: Card,
+    judging: Judging,
     workers: int,
     token: str | None = None,
     hosts: Collection[str] | None = None,
@@ -39,16 +40,16 @@ def create_app(
     """Make the application.
 
     Args:
-        predictor: the model; requests may ask for any of its operating points.
-        workers: threads that judge images, one a core.
+        card: of the model; requests may ask for any of its operating points.
+        judging: who judges, a `Judge` or a `Crew`.
+        workers: threads that ask it.
         token: that requests must bear, except for the page itself, the description of the API and `/healthz`.
         hosts: names that browsers may know this server by; None for any.
         limits: of what is taken.
     """
     limits = limits or Limits()
-    card = predictor.card
-    at = {point.sensitivity: predictor.at(point.sensitivity) for point in card.operating_points[TARGETS[0]]}
-    desk, purse = Desk(workers, limits.waiting), Purse(limits.held_bytes)
+    sensitivities = [point.sensitivity for point in card.operating_points[TARGETS[0]]]
+    desk, purse = Desk(judging, workers, limits.waiting), Purse(limits.held_bytes)
     counted = meters.Meters(card.identity)
     counted.open.set_function(lambda: desk.open)
 
@@ -76,30 +77,29 @@ def create_app(
     @app.post(PREDICTIONS, **describe.predictions(limits))
     async def predictions(
         request: Request,
-        sensitivity: Annotated[float | None, Query(**describe.sensitivity(at))] = None,
+        sensitivity: Annotated[float | None, Query(**describe.sensitivity(sensitivities))] = None,
         heat: Annotated[Literal["malignant", "melanoma"] | None, Query(**describe.HEAT)] = None,
         picture: Annotated[bool, Query(**describe.PICTURE)] = False,
     ) -> Response:
         form = negotiate.form_of(request.headers.get("accept", ""))
-        if sensitivity is not None and sensitivity not in at:
-            raise Refusal(422, f"sensitivity is one of {', '.join(f'{known:g}' for known in at)}")
+        if sensitivity is not None and sensitivity not in sensitivities:
+            raise Refusal(422, f"sensitivity is one of {', '.join(f'{known:g}' for known in sensitivities)}")
         if heat is not None and heat not in card.calibration:
             raise Refusal(422, f"this model did not learn {heat}")
         if int(request.headers.get("content-length", 0)) > limits.request_bytes:
             raise Refusal(413, f"more than {limits.request_bytes // 2**20} MiB", Connection="close")
         if desk.open >= limits.waiting:
             raise busy("too many images are waiting")
-        chosen = predictor if sensitivity is None else at[sensitivity]
         with purse.open() as share:
             sent = request.headers.get("content-type", "")
             uploads = await receive(request.stream(), sent, limits, purse, share)
             wish = _wish(form, heat, picture)
-            findings = await desk.run([partial(judge, chosen, upload, wish) for upload in uploads])
+            findings = await desk.run([Question(upload, sensitivity, wish) for upload in uploads])
         for finding in findings:
             counted.image(finding.answer.status)
         if form.media_type == negotiate.FHIR:
             media_type = f"{negotiate.FHIR}; fhirVersion={form.fhir_version}"
-            return _json(fhir.bundle(findings, chosen.card, form.fhir_version), media_type)
+            return _json(fhir.bundle(findings, card.at(sensitivity), form.fhir_version), media_type)
         if form.media_type == negotiate.DICOM:
             return _captures(findings)
         rows = [_row(finding, heat, picture) for finding in findings]
@@ -111,7 +111,7 @@ def create_app(
             "identity": card.identity,
             "note": schema.NOTE,
             "version": __version__,
-            "sensitivities": list(at),
+            "sensitivities": sensitivities,
             "targets": [target for target in TARGETS if target in card.calibration],
             "limits": {name: getattr(limits, name) for name in ("files", "file_bytes", "request_bytes")},
             "card": card.document(),

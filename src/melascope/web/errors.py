@@ -1,5 +1,7 @@
 """The errors a client can cause. Each is an HTTP status and one sentence."""
 
+import traceback
+
 from starlette.responses import JSONResponse
 
 
@@ -26,3 +28,15 @@ class Refusal(Exception):  # noqa: N818  # not a fault: an answer of the protoco
 def busy(detail: str) -> Refusal:
     """Too much at once; worth another try after a second."""
     return Refusal(503, f"{detail}; try again in a second", Retry_After="1")
+
+
+class Fault(Exception):  # noqa: N818  # says where, and no more
+    """A mistake of ours in another process, told by its type and place."""
+
+
+def place(error: Exception) -> str:
+    """A mistake's type and place; its message may tell of the image."""
+    if isinstance(error, Fault):
+        return str(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {where.filename}, line {where.lineno}"

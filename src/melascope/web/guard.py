@@ -3,12 +3,11 @@
 import hmac
 import logging
 import time
-import traceback
 from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from melascope.web.errors import Refusal
+from melascope.web.errors import Refusal, place
 from melascope.web.meters import Meters
 
 _LOG = logging.getLogger("melascope.web")
@@ -88,9 +87,8 @@ class Guard:
             await self._app(scope, receive, guarded)
         except Refusal as refusal:
             await refusal.response()(scope, receive, guarded)
-        except Exception as error:  # whatever it is, its message may tell of the image
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            _LOG.error("%s in %s, line %s", type(error).__name__, where.filename, where.lineno)
+        except Exception as error:
+            _LOG.error("%s", place(error))
         finally:
             known = path if path in self._paths else "other"
             self._meters.request(known, status, time.perf_counter() - started)

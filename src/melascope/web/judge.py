@@ -1,17 +1,20 @@
 """From a sent file to an answer and the pictures that were asked for."""
 
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from PIL import Image
 
 from melascope import images
+from melascope.errors import ModelError
 from melascope.explain.overlay import layer, panel
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
 from melascope.web import capture, dicom
+from melascope.web.errors import Fault, place
 from melascope.web.upload import Upload
 
 _LAYER = 256  # pixels; a map has few places, and its smooth layer can be scaled
@@ -45,6 +48,20 @@ class Finding:
     capture: bytes | None = None
 
 
+@dataclass(frozen=True)
+class Question:
+    """What to judge, and how."""
+
+    upload: Upload
+    sensitivity: float | None
+    """Whose operating point to use; None for the predictor's own."""
+    wish: Wish
+
+
+Judging = Callable[[Sequence[Question]], list[Finding | Exception]]
+"""Answers each question: with an `ModelError` if the model cannot be run, with a `Fault` for a mistake of ours."""
+
+
 class _File:
     """A sent file, unwrapped once if it is DICOM."""
 
@@ -57,8 +74,29 @@ class _File:
         return dicom.image_file(data, self._upload.name) if dicom.is_dicom(data) else data
 
 
-def judge(predictor: Predictor, upload: Upload, wish: Wish) -> Finding:
-    """Answer for one file; what cannot be read gives an answer of status `error`."""
+class Judge:
+    """Answers in this process, with a model at each of its operating points; any thread may ask."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        points = predictor.card.operating_points[TARGETS[0]]
+        self._at = {None: predictor} | {
+            point.sensitivity: predictor.at(point.sensitivity) for point in points
+        }
+
+    def __call__(self, questions: Sequence[Question]) -> list[Finding | Exception]:
+        """See `Judging`; what cannot be read is answered with status `error`."""
+        return [self._answer(question) for question in questions]
+
+    def _answer(self, question: Question) -> Finding | Exception:
+        try:
+            return _judge(self._at[question.sensitivity], question.upload, question.wish)
+        except ModelError as error:
+            return error
+        except Exception as error:
+            return Fault(place(error))
+
+
+def _judge(predictor: Predictor, upload: Upload, wish: Wish) -> Finding:
     file = _File(upload)
     answer = predictor.answer_file(lambda: file.image, upload.name)
     if answer.heat is None:

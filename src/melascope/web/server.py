@@ -77,7 +77,7 @@ def run(app: ASGIApp, listening: socket.socket) -> None:
     logging.getLogger("melascope.web").addHandler(logging.StreamHandler())
     config = uvicorn.Config(
         app,
-        log_level="error",
+        log_level="critical",  # its errors are tracebacks, and the guard tells of faults without what they say
         access_log=False,
         server_header=False,
         proxy_headers=False,
