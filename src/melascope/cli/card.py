@@ -11,7 +11,7 @@ def card(
     hold_out: Annotated[
         Path | None, typer.Option(help="transfer.json of `melascope hold-out`, of the same recipe and data.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write [default: the report folder].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write (default: the report folder).")] = None,
 ) -> None:
     """Write a card of the model that was evaluated, and where TRIPOD+AI, STARD-AI and CLAIM 2024 are answered.
 

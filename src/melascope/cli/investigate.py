@@ -14,11 +14,11 @@ def investigate(
     band: Annotated[
         str | None,
         typer.Option(
-            help="Two probabilities between which a decision is weak, such as 0.45,0.55 [default: where the model can "
-            "rule out neither answer]."
+            help="Two probabilities between which a decision is weak, such as 0.45,0.55 (default: where the model can "
+            "rule out neither answer)."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write [default: the report folder].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write (default: the report folder).")] = None,
 ) -> None:
     """Show where the model is unsure or wrong, or the label may be, with heat maps.
 

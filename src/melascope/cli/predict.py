@@ -36,7 +36,7 @@ def predict(
     model: Annotated[Path | None, MODEL] = None,
     format: Annotated[Format, typer.Option(help="jsonl and csv have the same fields.")] = Format.TABLE,
     sensitivity: Annotated[
-        float | None, typer.Option(help="Operating point of the model to use, such as 0.89 [default: 0.95].")
+        float | None, typer.Option(help="Operating point of the model to use, such as 0.89 (default: 0.95).")
     ] = None,
     ray: Annotated[str | None, RAY] = None,
 ) -> None:

@@ -36,7 +36,7 @@ def prepare(
     ] = "0.7,0.15,0.15",
     seed: Annotated[int, typer.Option(help="Same seed, same splits.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read images [default: one a core].")
+        int | None, typer.Option(min=1, help="Processes that read images (default: one a core).")
     ] = None,
 ) -> None:
     """Make a data set: every image checked, labelled, grouped with its copies, split by group, and audited.
