@@ -35,7 +35,7 @@ RECIPE = {
     "epochs": 8,
     "patience": 8,
     "augmentation": 1.5,
-    "members": 4,
+    "members": 2,
     "unfrozen": 0.65,
     "seed": 0,
 }

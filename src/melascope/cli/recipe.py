@@ -47,8 +47,8 @@ _OPTIONS: dict[str, Any] = {
         int,
         typer.Option(
             min=1,
-            help="Train so many from one start, each with another seed, every other one without artefacts, half of "
-            "them faster, and keep the mean of their weights.",
+            help="Train so many from one start, each with another seed and every other one without artefacts, and keep "
+            "the mean of their weights.",
         ),
     ],
     "seed": Annotated[int, typer.Option(help="Same seed, same machine, same model.")],

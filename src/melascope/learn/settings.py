@@ -10,10 +10,6 @@ from typing import Self
 from melascope import files
 from melascope.errors import DataError
 
-RATE = 1.5e-4  # peak, of fine-tuning
-# Half of the members learn at so many times the rate; far higher ones forget what ImageNet taught.
-_FASTER = 1.6
-
 
 class Artefacts(StrEnum):
     """Whether training shows drawn hair, marks, bubbles and the like (see `melascope.learn.artefacts`)."""
@@ -54,11 +50,10 @@ class Settings:
         """What one of several members is trained with, from 0.
 
         The mean of weights gains by members that differ (Rame et al. 2022, diverse weight averaging): each has its
-        own seed; every other one sees no artefacts, and every second pair learns at a higher rate.
+        own seed, and every other one sees no artefacts.
         """
-        rate = (self.rate or RATE) * (1, _FASTER)[number // 2 % 2]
         artefacts = (Artefacts.none, self.artefacts)[number % 2]
-        return replace(self, members=1, seed=self.seed + number, rate=rate, artefacts=artefacts)
+        return replace(self, members=1, seed=self.seed + number, artefacts=artefacts)
 
 
 def claim(path: Path, wanted: Mapping[str, object], what: str) -> None:

@@ -29,7 +29,7 @@ from melascope.learn.batches import TrainBatches
 from melascope.learn.card import Card, copy_model
 from melascope.learn.loss import BalancedCrossEntropy, family_weights, goals, target_weights
 from melascope.learn.pixels import decoded
-from melascope.learn.settings import RATE, Artefacts, Settings, claim
+from melascope.learn.settings import Artefacts, Settings, claim
 from melascope.progress import Progress, silent
 
 MODEL, BASE = "model", "base"
@@ -207,7 +207,7 @@ def _fine_tune(
     goal = np.zeros((len(data.targets), 2 * len(TARGETS) + families.shape[1]), dtype=np.float32)
     goal[rows] = goals(known, weights, families, settings.label_smoothing)
     steps = max(1, len(rows) // settings.batch)
-    peak = settings.rate or (RATE if pretrained else 1e-3)
+    peak = settings.rate or (1.5e-4 if pretrained else 1e-3)
     schedule = keras.optimizers.schedules.CosineDecay(
         peak / 100, steps * settings.epochs, alpha=0.01, warmup_target=peak, warmup_steps=steps // 2
     )
