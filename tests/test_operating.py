@@ -155,6 +155,16 @@ def test_a_card_gets_calibration_and_points_that_say_whether_they_are_assured():
         operating.fitted(card(), logits, np.ones_like(truth), apart(900))
 
 
+def test_where_two_targets_contradict_each_other_they_meet():
+    """Odds of 1 to 4 for malignant, 4 to 1 for melanoma, which is malignant: the geometric mean of 0.2 and 0.8."""
+    made = card(calibration={name: Calibration("temperature") for name in ("malignant", "melanoma")})
+    contradicting, fair = made.probability(np.log([[1 / 4, 4], [4, 1 / 4]]))
+    assert contradicting == pytest.approx([0.4, 0.4])
+    assert fair == pytest.approx([0.8, 0.2])
+    alone = card(calibration={"malignant": Calibration("temperature")})
+    np.testing.assert_allclose(alone.probability(np.log([[1 / 4, 4]])), [[0.2, np.nan]])
+
+
 def test_a_card_comes_back_from_json_as_it_was(tmp_path):
     z, y = sample(900)
     logits, truth = np.stack([z, z], axis=1), np.stack([y, y], axis=1).astype(np.float32)

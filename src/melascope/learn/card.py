@@ -102,7 +102,9 @@ class Card:
     def probability(self, logits: Floats) -> NDArray[np.float64]:
         """Calibrated probability of each of `TARGETS`.
 
-        A melanoma is malignant, so it is never more probable than that: two calibrations alone would not know.
+        A melanoma is malignant, so it is never more probable than that: two calibrations alone would not know. Where
+        they contradict each other, both become their geometric mean (pool adjacent violators, of log probabilities:
+        Ayer et al. 1955), so that a suspicion of melanoma also raises that of malignancy.
 
         Args:
             logits: shape (N, targets).
@@ -114,7 +116,10 @@ class Card:
         for i, name in enumerate(TARGETS):
             if name in self.calibration:
                 found[:, i] = self.calibration[name](logits[:, i])
-        return np.asarray(np.minimum(found, found[:, :1]))
+        malignant, melanoma = (TARGETS.index(name) for name in ("malignant", "melanoma"))
+        against = found[:, melanoma] > found[:, malignant]
+        found[against] = np.sqrt(found[against].prod(axis=1, keepdims=True))
+        return found
 
     @property
     def identity(self) -> str:
