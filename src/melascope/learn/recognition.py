@@ -9,6 +9,7 @@ to refuse.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,8 @@ _MEMBERS = 5  # networks, whose mean varies less on images unlike those learned 
 _PENALTY = 1.0
 _ROUNDS = 15  # over all images, of the second network's training
 _SPOILT = {"seen": 1, "no lesion": 2}  # changed copies of each image
-PHOTOGRAPHS = "photographs"
+PHOTOGRAPHS, SKIN = "photographs", "skin beside a lesion"
+_EVEN = 40  # most by which the mean luminance of an eighth of a side may differ within bare skin, of 255
 
 Features = NDArray[np.float32]
 Kind = tuple[str, str]  # what must be refused: a word for it, and its source if it is one of the data's
@@ -59,7 +61,7 @@ def fit(
     """Fit a gate for a model, write it beside the model, and tell of it in the model's card.
 
     It learns from the training split, and from the images that the data set left out for not being dermoscopic,
-    all but a third of them, on which it is tested; so it is on a third of `others`.
+    all but a third of them, on which it is tested; so it is on a third of all else that must be refused.
 
     Args:
         model: a `.keras` file with its card.
@@ -92,9 +94,11 @@ def fit(
         rows = np.flatnonzero(inside & (used["split"] == "validation").to_numpy())
         held[name] = look.at(pixels[rows])
         plain[name] = np.concatenate([held[name], seen[name][: len(seen[name]) // (1 + _SPOILT["seen"])]])
+    strangers = _strangers(table, others or {}, card.input_size, rng)
+    strangers |= _skin(used, source, card.input_size, rng)
     learned: dict[Kind, Features] = {}
     tested: dict[str, list[Features]] = {}
-    for kind, shown in _strangers(table, others or {}, card.input_size, rng).items():
+    for kind, shown in strangers.items():
         third = len(shown) // 3
         tested.setdefault(kind[0], []).append(look.at(shown[:third]))
         learned[kind] = look.at(shown[third:], rng, _SPOILT["no lesion"])
@@ -160,6 +164,29 @@ def _strangers(
     return shown
 
 
+def _skin(
+    used: pd.DataFrame, source: NDArray[np.object_], size: int, rng: np.random.Generator
+) -> dict[Kind, NDArray[np.uint8]]:
+    """The evenest quarter of dermoscopic images, where that shows skin alone, by source."""
+    found = {}
+    for name in np.unique(source):
+        rows = rng.permutation(np.flatnonzero((source == name) & (used["split"] == "train").to_numpy()))
+        quarters = []
+        for row in rows[: 4 * _DRAWN]:
+            whole = images.load(used["path"].iloc[row], 2 * size)
+            parts = [whole[y : y + size, x : x + size] for y in (0, size) for x in (0, size)]
+            quarter = min(parts, key=_unevenness)
+            if _unevenness(quarter) < _EVEN:
+                quarters.append(quarter)
+        if quarters:
+            found[SKIN, str(name)] = np.stack(quarters[:_DRAWN])
+    return found
+
+
+def _unevenness(pixels: Pixels) -> float:
+    return float(np.ptp(images.fit(pixels, 8) @ np.array([0.299, 0.587, 0.114])))
+
+
 def _data_set(table: pd.DataFrame) -> "pd.Series[str]":
     return table["source"].astype(str).str.split("/").str[0]  # of none, too
 
@@ -217,10 +244,10 @@ def _network(seen: Mapping[str, Features], learned: Mapping[Kind, Features], see
     parts = [*seen.values(), *learned.values()]
     features = np.concatenate(parts)
     shares = [*(1 / len(seen) / len(part) for part in seen.values())]
-    drawings = sum(kind in KINDS for kind, _ in learned)
+    sources = Counter(kind for kind, _ in learned)
+    kinds = Counter(kind in KINDS for kind in sources)
     shares += [
-        1 / 2 / (drawings if kind in KINDS else len(learned) - drawings) / len(part)
-        for (kind, _), part in learned.items()
+        1 / 2 / kinds[kind in KINDS] / sources[kind] / len(part) for (kind, _), part in learned.items()
     ]
     weights = np.repeat(shares, [len(part) for part in parts])
     truth = np.repeat([1] * len(seen) + [0] * len(learned), [len(part) for part in parts])
