@@ -291,6 +291,18 @@ def test_a_damaged_image_of_the_right_size_is_found_out(
     assert "not an image" in str(failed[0].reason)
 
 
+def test_a_large_image_is_looked_at_too(tmp_path: Path) -> None:
+    held = make_images(tmp_path / "archive", 3, side=700)
+    whole, damaged = held[0].data, bytes(held[1].path.stat().st_size)
+    assert min(len(whole), len(damaged)) > 2**20  # more than is kept in memory
+    held[1].path.write_bytes(damaged)
+    with ArchiveServer(held) as server:
+        failed = fetch(server, tmp_path / "raw")
+    assert [row.path for row in failed] == [held[1].path.name]
+    assert "not an image" in str(failed[0].reason)
+    assert (tmp_path / "raw" / held[0].path.name).read_bytes() == whole
+
+
 def test_an_address_that_expired_is_asked_for_anew(server: ArchiveServer, tmp_path: Path) -> None:
     listing = Listing(tmp_path, Asked(DERMOSCOPIC, limit=3))
     page = next(archive(server).pages(DERMOSCOPIC, limit=3))

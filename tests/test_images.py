@@ -124,6 +124,8 @@ JPEG = encode(Image.fromarray(picture(200, 300)), "JPEG")
 def test_what_is_not_a_whole_image_is_one_error_that_names_the_file(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason) as caught:
         images.decode(data, "folder/lesion.jpg")
+    with pytest.raises(ImageError, match=reason):
+        images.check(data, "folder/lesion.jpg")
     assert caught.value.name == "folder/lesion.jpg"
     assert "\n" not in str(caught.value)
     again = pickle.loads(pickle.dumps(caught.value))  # as a worker process hands it over  # noqa: S301
@@ -132,10 +134,14 @@ def test_what_is_not_a_whole_image_is_one_error_that_names_the_file(data: bytes,
 
 @given(st.binary(max_size=200), st.integers(0, len(JPEG) - 1))
 def test_any_damage_is_an_image_or_an_image_error(noise: bytes, at: int) -> None:
+    damaged = JPEG[:at] + noise + JPEG[at + len(noise) :]
     try:
-        pixels = images.decode(JPEG[:at] + noise + JPEG[at + len(noise) :], "a")
+        pixels = images.decode(damaged, "a")
     except ImageError:
+        with pytest.raises(ImageError):  # what is checked is not taken for whole
+            images.check(damaged, "a")
         return
+    images.check(damaged, "a")
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
 

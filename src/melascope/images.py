@@ -3,8 +3,10 @@
 Pixels are `uint8` arrays of shape (height, width, 3), RGB, values 0 to 255.
 """
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,29 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Pixels:
         ImageError: for everything that is not a whole image of at most `MAX_PIXELS` pixels (JPEG: twice, WebP:
             half as many).
     """
+    with _opened(data, name) as image:
+        if at_least is not None and image.format == "JPEG":
+            side = max(at_least, MIN_SIDE)
+            image.draft(None, (side, side))
+        image.load()
+        return np.asarray(_to_rgb(_upright(image)))
+
+
+def check(data: bytes, name: str) -> None:
+    """See that `decode` would take an image file, in about half its time.
+
+    Of a JPEG, every byte is decoded, but only an eighth of the pixels a side are made of them, in grey.
+
+    Raises:
+        ImageError: as `decode` does.
+    """
+    with _opened(data, name) as image:
+        image.draft("L", (1, 1))
+        image.load()
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     if not data:
         raise ImageError(name, "empty file (0 bytes)")
     try:
@@ -55,11 +80,7 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Pixels:
                         f"{image.width} x {image.height} pixels, more than the {most // 10**6} million that are "
                         f"accepted of {image.format}",
                     )
-                if at_least is not None and image.format == "JPEG":
-                    side = max(at_least, MIN_SIDE)
-                    image.draft(None, (side, side))
-                image.load()
-                return np.asarray(_to_rgb(_upright(image)))
+                yield image
     except ImageError:
         raise
     except UnidentifiedImageError as error:

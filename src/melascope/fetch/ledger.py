@@ -57,9 +57,10 @@ class Ledger:
         told = {name: value for name, value in vars(row).items() if value is not None}
         line = json.dumps(told, ensure_ascii=False).encode() + b"\n"
         with self._lock:
-            self._where[row.path] = self._file.seek(0, os.SEEK_END)
+            self._where[row.path] = self._end
             self._file.write(line)
             self._file.flush()
+            self._end += len(line)
 
     def last(self, path: str) -> Row | None:
         """The last event of a file, if there was any."""
@@ -111,6 +112,8 @@ class Ledger:
         if end and not _ends_a_line(file):
             file.write(b"\n")  # what a kill tore stays a line of its own, and is passed over
             file.flush()
+            end += 1
+        self._end = end
         return file
 
 
