@@ -23,6 +23,10 @@ from melascope.errors import DataError, ImageError
 MEMBER = "::"
 _INSIDE = re.compile(rf"(.*?\.zip){MEMBER}(.+)", re.IGNORECASE | re.DOTALL)
 MAX_BYTES = 256 * 2**20  # no dermoscopic image is near this; a ZIP member that claims more is a bomb
+# mkstemp makes private files; results are for sharing. The mask can only be read by setting it, for all threads: so it
+# is read once, before there are any.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 # What zipfile raises on archives that are damaged, encrypted (RuntimeError) or made to confuse.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -127,7 +131,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         beside = Path(name)
         try:
             yield beside
-            beside.chmod(0o666 & ~_umask())
+            beside.chmod(0o666 & ~_UMASK)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
@@ -145,10 +149,3 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file as a whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
-
-
-def _umask() -> int:
-    # The mask can only be read by setting it. mkstemp makes private files; results are for sharing.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
