@@ -363,10 +363,9 @@ def test_three_sources_at_once(shared_data: Path, tmp_path: Path) -> None:
     assert group["ISIC_0012970"] == group["ISIC_0012127"]
 
 
-def test_umask_is_left_alone(folder: Path, tmp_path: Path) -> None:
-    old = os.umask(0o022)
-    try:
-        prepare([folder], tmp_path / "data", jobs=1)
-        assert (tmp_path / "data" / manifest.NAME).stat().st_mode & 0o777 == 0o644
-    finally:
-        os.umask(old)
+def test_results_are_as_readable_as_the_umask_says(folder: Path, tmp_path: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    prepare([folder], tmp_path / "data", jobs=1)
+    assert (tmp_path / "data" / manifest.NAME).stat().st_mode & 0o777 == 0o666 & ~mask
+    assert os.umask(mask) == mask
