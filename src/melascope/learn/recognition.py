@@ -45,7 +45,7 @@ _PENALTY = 1.0
 _ROUNDS = 15  # over all images, of the second network's training
 _SPOILT = {"seen": 1, "no lesion": 2}  # changed copies of each image
 PHOTOGRAPHS, SKIN = "photographs", "skin beside a lesion"
-_EVEN = 40  # most by which the mean luminance of an eighth of a side may differ within bare skin, of 255
+_EVEN = 30  # most by which the mean luminance of an eighth of a side may differ within bare skin, of 255
 
 Features = NDArray[np.float32]
 Kind = tuple[str, str]  # what must be refused: a word for it, and its source if it is one of the data's
@@ -239,15 +239,17 @@ def _fitted(
 def _network(seen: Mapping[str, Features], learned: Mapping[Kind, Features], seed: int) -> Recogniser:
     """Fit the second network, a mean of `_MEMBERS`; sources weigh the same, and so do both sides.
 
-    Of what is to be refused, images weigh as much as drawings, which are easy to tell; kinds weigh the same in either.
+    Of what is to be refused, images weigh as much as drawings, which are easy to tell, and skin, which the images to be
+    judged show too; kinds weigh the same in either.
     """
     parts = [*seen.values(), *learned.values()]
     features = np.concatenate(parts)
     shares = [*(1 / len(seen) / len(part) for part in seen.values())]
     sources = Counter(kind for kind, _ in learned)
-    kinds = Counter(kind in KINDS for kind in sources)
+    light = {*KINDS, SKIN}
+    kinds = Counter(kind in light for kind in sources)
     shares += [
-        1 / 2 / kinds[kind in KINDS] / sources[kind] / len(part) for (kind, _), part in learned.items()
+        1 / 2 / kinds[kind in light] / sources[kind] / len(part) for (kind, _), part in learned.items()
     ]
     weights = np.repeat(shares, [len(part) for part in parts])
     truth = np.repeat([1] * len(seen) + [0] * len(learned), [len(part) for part in parts])
