@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -171,16 +172,16 @@ def _skin(
     found = {}
     for name in np.unique(source):
         rows = rng.permutation(np.flatnonzero((source == name) & (used["split"] == "train").to_numpy()))
-        quarters = []
-        for row in rows[: 4 * _DRAWN]:
-            whole = images.load(used["path"].iloc[row], 2 * size)
-            parts = [whole[y : y + size, x : x + size] for y in (0, size) for x in (0, size)]
-            quarter = min(parts, key=_unevenness)
-            if _unevenness(quarter) < _EVEN:
-                quarters.append(quarter)
-        if quarters:
-            found[SKIN, str(name)] = np.stack(quarters[:_DRAWN])
+        looked_at = (_evenest_quarter(used["path"].iloc[row], size) for row in rows[: 4 * _DRAWN])
+        skin = (quarter for quarter in looked_at if _unevenness(quarter) < _EVEN)
+        if quarters := list(islice(skin, _DRAWN)):  # no image is read once there are enough
+            found[SKIN, str(name)] = np.stack(quarters)
     return found
+
+
+def _evenest_quarter(locator: str, size: int) -> Pixels:
+    whole = images.load(locator, 2 * size)
+    return min((whole[y : y + size, x : x + size] for y in (0, size) for x in (0, size)), key=_unevenness)
 
 
 def _unevenness(pixels: Pixels) -> float:
