@@ -46,7 +46,6 @@ _OPERATIONS = frozenset(
         "Sigmoid",
         "Slice",
         "Softmax",
-        "Sqrt",
         "Sub",
         "Tanh",
         "Transpose",
