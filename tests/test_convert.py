@@ -53,12 +53,26 @@ def test_the_converted_file_says_what_keras_says_for_any_batch(mobilenet):
     for batch in (1, 7, 32):
         pixels = np.random.default_rng(batch).uniform(0, 255, (batch, 32, 32, 3)).astype(np.float32)
         logits, cam, views = session.run(["logits", "cam", "views"], {"image": pixels})
-        np.testing.assert_allclose(views, network.views(net).predict(pixels, verbose=0), atol=1e-4)
+        # The spread of a channel that hardly varies is a root of what float32 leaves of a difference.
+        np.testing.assert_allclose(views, network.views(net).predict(pixels, verbose=0), atol=1e-2)
         expected = net.predict(pixels, verbose=0)
         np.testing.assert_allclose(1 / (1 + np.exp(-logits)), expected, atol=1e-4)
         assert expected.std() > 0.01 or batch == 1  # not one answer to everything
         assert cam.shape == (batch, 2, 1, 1)
     assert sorted(path.name for path in mobilenet.parent.iterdir()) == ["model.keras", "model.onnx"]
+
+
+def test_what_the_gate_judges_by_is_mean_centre_and_spread_of_activations(tiny_model):
+    session = onnxruntime.InferenceSession(tiny_model.with_suffix(".onnx"))
+    net = keras.saving.load_model(tiny_model, compile=False)
+    stage = next(layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)).output
+    pixels = np.random.default_rng(5).uniform(0, 255, (3, *net.input.shape[1:])).astype(np.float32)
+    seen = keras.Model(net.input, stage).predict(pixels, verbose=0)
+    assert seen.shape == (3, 11, 11, 8)
+    mean = seen.mean(axis=(1, 2))
+    centre = seen[:, 3:8, 3:8].mean(axis=(1, 2)) - mean
+    expected = np.hstack([mean, centre, seen.std(axis=(1, 2))])
+    np.testing.assert_allclose(session.run(["views"], {"image": pixels})[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("target", [0, 1])
@@ -170,11 +184,14 @@ def test_every_family_is_converted(name, tmp_path):
 
 
 def test_batch_normalisation_is_folded_away(mobilenet):
-    """53 convolutions, 35 activations and 10 sums are all that MobileNetV2 does; one more maps, one sum scales."""
+    """53 convolutions, 35 activations and 10 sums are all that MobileNetV2 does; one more maps, one sum scales.
+
+    What the gate judges by is nine stages of at most nine operations.
+    """
     operations = graph.inspect(mobilenet.with_suffix(".onnx").read_bytes(), "x").operations
     assert operations["Conv"] == 52 + 1
     assert operations["Clip"] == 35
-    assert operations.total() < 120
+    assert operations.total() < 120 + 9 * 9 + 1
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def test_an_honest_model_is_described_as_its_own_library_does(tiny_model):
     assert found.outputs == {
         "logits": "float32 (batch, 2)",
         "cam": "float32 (batch, 2, 5, 5)",
-        "views": "float32 (batch, 22)",
+        "views": "float32 (batch, 24)",
     }
     assert found.notes == {item.key: item.value for item in expected.metadata_props}
     assert found.notes["graph_sha256"] == found.sha256

@@ -125,17 +125,35 @@ def test_a_gate_that_is_missing_or_anothers_is_no_answer(gated, tmp_path):
         Predictor.load(tmp_path / "copy")
 
 
-def test_scores_are_those_of_two_layers_by_hand():
+def test_an_image_is_known_that_is_below_no_threshold():
     gate = Recogniser(
         mean=np.float32([1, 0]),
         scale=np.float32([2, 1]),
-        hidden=np.float32([[1, -1], [0.5, 0], [0.25, 0]]),
-        output=np.float32([2, 3, -1]),
-        threshold=0.5,
+        weights=np.float32([[1, -1], [0.5, 0], [0.25, 3]]),
     )
-    # (5 - 1) / 2 = 2 and 9, which is cut to 5: units 2 + 2.5 + 0.25 = 4.75 and -2, which is cut to 0.
-    assert gate.score(np.float32([[5, 9]])) == pytest.approx([2 * 4.75 - 1])
-    assert gate.knows(np.float32([[5, 9], [1, -5]])).tolist() == [True, False]
+    # (5 - 1) / 2 = 2 and 9, which is cut to 5: 2 + 2.5 + 0.25 = 4.75 and -2 + 3 = 1.
+    assert gate.scores(np.float32([[5, 9]])) == pytest.approx(np.array([[4.75, 1]]))
+    # The second is refused for the first kind (0 - 2.5 + 0.25), the third for the second (-4 + 3).
+    assert gate.knows(np.float32([[5, 9], [1, -5], [9, 9]])).tolist() == [True, False, False]
+
+
+def test_thresholds_are_as_high_as_every_limit_allows():
+    """Against all that could be: no threshold can be higher without a limit being broken."""
+    rng = np.random.default_rng(0)
+    known, unseen = (rng.normal(mean, 1, (n, 3)).astype(np.float32) for mean, n in ((3, 300), (2, 200)))
+    unseen[:, 2] = np.inf  # a gate that never saw this source knows nothing of that class
+    strangers = [rng.normal(-2, 1, (50, 3)), rng.normal(1, 1, (50, 3)), rng.normal(0, 1, (50, 3))]
+    limits = [(known, 0.01), (unseen, 0.03)]
+    found = recognition._thresholds(limits, strangers)
+
+    def kept(thresholds: np.ndarray) -> bool:
+        return all((scores < thresholds).any(axis=1).mean() <= share for scores, share in limits)
+
+    assert kept(found)
+    everything = np.concatenate([known, unseen])
+    for own in range(3):
+        higher = everything[everything[:, own] > found[own], own].min() + 1e-4
+        assert not kept(np.where(np.arange(3) == own, higher, found))
 
 
 def test_calibrate_fits_a_model_to_other_data(gated, tmp_path):
@@ -183,25 +201,43 @@ def test_a_clinic_left_out_takes_what_must_be_refused_of_it_along(monkeypatch):
             features[:, int(name[1:])] += shift
         return features
 
-    fitted, network = [], recognition._network
+    def shown(features: np.ndarray) -> recognition._Shown:
+        return recognition._Shown(features, len(features), 1.0)
 
-    def remember(seen, learned, seed):
+    fitted, regression = [], recognition._regression
+
+    def remember(seen, learned, classes):
         fitted.append((set(seen), set(learned)))
-        return network(seen, learned, seed)
+        return regression(seen, learned, classes)
 
-    monkeypatch.setattr(recognition, "_network", remember)
-    seen, held = ({"A": drawn(n), "B": drawn(n, d0=3)} for n in (400, 200))
-    drawings = {("shapes", ""): drawn(200, d2=5), ("photographs", ""): drawn(200, d2=5, d3=5)}
+    monkeypatch.setattr(recognition, "_regression", remember)
+    seen = {"A": shown(drawn(400)), "B": shown(drawn(400, d0=3))}
+    held = {"A": drawn(200), "B": drawn(200, d0=3)}
+    drawings = {("shapes", ""): shown(drawn(200, d2=5)), ("bare skin", ""): shown(drawn(200, d2=5, d3=5))}
     close, later = (drawn(n, d0=3, d1=4) for n in (300, 200))
-    named, unseen = recognition._fitted(seen, held, held, {**drawings, ("close-up", "B"): close}, 0)
-    assert fitted == [
+    named, unseen, refused = recognition._fitted(seen, held, {**drawings, ("close-up", "B"): shown(close)})
+    assert fitted[:3] == [
+        ({"A", "B"}, {*drawings, ("close-up", "B")}),
         ({"B"}, {*drawings, ("close-up", "B")}),
         ({"A"}, set(drawings)),
-        ({"A", "B"}, {*drawings, ("close-up", "B")}),
     ]
-    unnamed, _ = recognition._fitted(seen, held, held, {**drawings, ("close-up", ""): close}, 0)
-    assert max(unseen.values()) <= recognition.MOST_FALSE + 0.01
+    unnamed, _, _ = recognition._fitted(seen, held, {**drawings, ("close-up", ""): shown(close)})
+    assert max(unseen.values()) <= recognition.MOST_FALSE
     assert named.knows(later).mean() < unnamed.knows(later).mean()
+    # What cross-validation says of the close-ups is what the gate does with others.
+    assert refused["close-up"] == pytest.approx(1 - named.knows(later).mean(), abs=0.05)
+
+
+def test_what_is_tested_was_not_learned_from_and_no_copy_of_it():
+    features = np.repeat(np.arange(12, dtype=np.float32), 2).reshape(12, 2)
+    shown = recognition._Shown(np.concatenate([features, features + 0.5, features + 0.5]), 12, 0.2)
+    left = shown.without(2)
+    assert left.images()[:, 0].tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert set(left.features[:, 0] // 1) == {0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11}
+    assert len(left.features) == 33
+    weights = left.weights()
+    assert weights.sum() == pytest.approx(1)
+    assert weights[:11].sum() == pytest.approx(1 / 1.2)
 
 
 def test_data_without_anything_to_refuse_has_a_gate_all_the_same(tmp_path):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnx.utils
 import onnxruntime
 from random_model import make_model
 from record import record
@@ -134,7 +135,7 @@ def inference(folder: Path, pictures: list[str], backbone: str, size: int) -> It
 
 
 def gate(pictures: list[str]) -> Row:
-    """What the shipped model's gate adds to an answer: quality, its features in the network, its own network."""
+    """What the shipped model's gate adds to an answer: quality, its features in the network, its regression."""
     predictor = Predictor.load(SHIPPED)
     card = predictor.card
     recogniser = Recogniser.read(beside(SHIPPED.with_suffix(".keras")), card.gate["sha256"])
@@ -147,8 +148,12 @@ def gate(pictures: list[str]) -> Row:
         quality.measure(pixels)
         recogniser.knows(session.run([logits, heat, views], {graph.INPUT: batch})[-1])
 
-    ungated = seconds(lambda: session.run([logits, heat], {graph.INPUT: batch}), 300)
-    cost = 1000 * (seconds(gated, 300) - ungated)
+    # Of a whole graph, ONNX Runtime computes what nobody asks for, too.
+    whole_graph = onnx.load(SHIPPED.with_suffix(".onnx"))
+    ungated = onnx.utils.Extractor(whole_graph).extract_model([graph.INPUT], [logits, heat])
+    bare_session = runtime.session(ungated.SerializeToString(), threads=1)
+    alone = seconds(lambda: bare_session.run([logits, heat], {graph.INPUT: batch}), 300)
+    cost = 1000 * (seconds(gated, 300) - alone)
     whole = 1000 * seconds(lambda: predictor.answer(pixels), 300)
     return Row(
         "gate of the shipped model", "ms", cost, "whole answer, one core", whole, cost / whole, "<= 2 ms"

@@ -46,6 +46,7 @@ _OPERATIONS = frozenset(
         "Sigmoid",
         "Slice",
         "Softmax",
+        "Sqrt",
         "Sub",
         "Tanh",
         "Transpose",

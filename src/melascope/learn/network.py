@@ -9,10 +9,14 @@ last feature map (Zhou et al. 2016; equal to Grad-CAM, Selvaraju et al. 2017), w
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from melascope.errors import ModelError, one_line
 from melascope.labels import TARGETS
 from melascope.learn import archive, backbones
 from melascope.learn.backend import keras
+
+_STAGES = 3
 
 
 def build(backbone: str, size: int, weights: str | None, dropout: float) -> Any:
@@ -69,23 +73,42 @@ def part(network: Any, layer: str) -> Any:
 def views(network: Any) -> Any:
     """The same network, sharing its weights, that ends at what the recogniser judges by, shape (N, features).
 
-    Of the last activations at twice and at four times the side of the final ones, where textures are still
-    seen as such: their mean, and by how much the centre differs from it.
+    Of activations at twice, four and eight times the side of the final ones, where textures are still seen as such:
+    their mean, by how much the centre differs from it, and their standard deviation over places.
     """
-    last = network.get_layer("pool").input.shape[1]
-    stages: dict[int, Any] = {}
+    layers = keras.layers
+    seen = []
+    for stage in _stages(network):
+        mean = layers.GlobalAveragePooling2D()(stage)
+        rim = stage.shape[1] * 3 // 10
+        centre = layers.GlobalAveragePooling2D()(layers.Cropping2D(rim)(stage))
+        squares = layers.GlobalAveragePooling2D()(layers.Multiply()([stage, stage]))
+        variance = layers.Subtract()([squares, layers.Multiply()([mean, mean])])
+        seen += [mean, layers.Subtract()([centre, mean]), keras.ops.sqrt(layers.ReLU()(variance))]
+    return keras.Model(network.input, layers.Concatenate(name="views")(seen))
+
+
+def _stages(network: Any) -> list[Any]:
+    """Activations half-way: of each of up to three sides, up to `_STAGES`, evenly spread from the first to the last."""
+    final = network.get_layer("pool").input
+    last = final.shape[1]
+    by_side: dict[int, list[Any]] = {}
     for layer in backbone_layers(network):
         shape = tuple(layer.output.shape)
-        if len(shape) == 4 and shape[1] == shape[2] and not isinstance(layer, keras.layers.ZeroPadding2D):
-            stages[shape[1]] = layer.output
-    sides = sorted(side for side in stages if side >= 1.5 * last)[:2] or [last]
-    seen = []
+        if len(shape) == 4 and shape[1] == shape[2] and _is_activation(layer):
+            by_side.setdefault(shape[1], []).append(layer.output)
+    sides = sorted(side for side in by_side if side >= 1.5 * last)[:3]
+    found = [] if sides else [final]
     for side in sides:
-        rim = side * 3 // 10
-        mean = keras.layers.GlobalAveragePooling2D()(stages[side])
-        centre = keras.layers.GlobalAveragePooling2D()(keras.layers.Cropping2D(rim)(stages[side]))
-        seen += [mean, keras.layers.Subtract()([centre, mean])]
-    return keras.Model(network.input, keras.layers.Concatenate(name="views")(seen))
+        there = by_side[side]
+        found += [there[i] for i in np.unique(np.linspace(0, len(there) - 1, _STAGES).round().astype(int))]
+    return found
+
+
+def _is_activation(layer: Any) -> bool:
+    """Whether a layer is one, or ends in one; folding leaves these as they are."""
+    own = getattr(layer, "activation", keras.activations.linear)
+    return isinstance(layer, keras.layers.ReLU) or own is not keras.activations.linear
 
 
 def with_family(network: Any, families: int) -> Any:

@@ -1,7 +1,7 @@
 """Whether an image is a dermoscopic image of a lesion at all, judged by what the network sees in it.
 
-A network for lesions answers for a landscape too, and often with certainty. The recogniser is a small second network on
-features of the first, so it costs next to nothing. Read by inference, so it imports numpy alone;
+A network for lesions answers for a landscape too, and often with certainty. The recogniser is a multinomial logistic
+regression on what the network sees half-way, so it costs little. Read by inference, so it imports numpy alone;
 `melascope.learn.recognition` fits it.
 """
 
@@ -23,35 +23,31 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Recogniser:
-    """Two layers on standardised features."""
+    """How much more an image looks like a lesion than like each kind of image that must be refused."""
 
     mean: Floats
     """Of each feature, shape (features,)."""
     scale: Floats
     """Standard deviation of each feature, shape (features,)."""
-    hidden: Floats
-    """Shape (features + 1, units); the last row is the bias."""
-    output: Floats
-    """Shape (units + 1,)."""
-    threshold: float
-    """Score below which an image is refused."""
+    weights: Floats
+    """Of standardised features in the log odds of a lesion against each kind, less the threshold for that kind; shape
+    (features + 1, kinds), the last row for what no feature multiplies."""
 
-    def score(self, features: Floats) -> Floats:
-        """Log odds that images are dermoscopic images of lesions.
+    def scores(self, features: Floats) -> Floats:
+        """Log odds that images are dermoscopic images of lesions rather than of each kind, less its threshold.
 
         Args:
             features: shape (N, features).
 
         Returns:
-            Shape (N,).
+            Shape (N, kinds).
         """
         x = np.clip((features - self.mean) / self.scale, -CLIP, CLIP)
-        units = np.maximum(x @ self.hidden[:-1] + self.hidden[-1], 0)
-        return np.asarray(units @ self.output[:-1] + self.output[-1])
+        return np.asarray(x @ self.weights[:-1] + self.weights[-1])
 
     def knows(self, features: Floats) -> NDArray[np.bool_]:
-        """Whether images are fit to judge, shape (N,)."""
-        return np.asarray(self.score(features) >= self.threshold)
+        """Whether images are fit to judge, shape (N,): below no threshold."""
+        return np.asarray((self.scores(features) >= 0).all(axis=1))
 
     def write(self, path: Path) -> None:
         """Write it as a plain NumPy archive; the same values give the same bytes."""
@@ -73,9 +69,7 @@ class Recogniser:
             if path.stat().st_size > _MOST_BYTES or files.sha256(path) != sha256:
                 raise ModelError(f"{path}: not the gate that the model's card describes; get it again")
             with np.load(path, allow_pickle=False) as arrays:
-                threshold = float(arrays["threshold"])
-                named = ("mean", "scale", "hidden", "output")
-                return cls(**{name: arrays[name].astype(np.float32) for name in named}, threshold=threshold)
+                return cls(**{item.name: arrays[item.name].astype(np.float32) for item in fields(cls)})
         except FileNotFoundError as error:
             raise ModelError(f"{path}: missing; the model's card says that it has a gate") from error
         except (OSError, ValueError, KeyError) as error:

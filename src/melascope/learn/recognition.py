@@ -1,31 +1,30 @@
 """Fitting the recogniser: which images a model can judge, learned from those it was made for and from what is none.
 
 A gate fitted to the clinics at hand refuses another clinic's images for their camera alone. Two remedies: both sides
-are shown in other light, scale, sharpness and compression, so that none of these tells them apart; and where the data
-have several sources, the threshold is set by leaving each out in turn: it is the highest score, a log odds, below which
-gates that never saw a source refuse at most `MOST_FALSE` of it, for each source. What must be refused of that source is
-left out with it: a gate that learned a clinic's close-ups without its dermoscopic images would know the clinic by what
-to refuse.
+are shown in other light and scale, too, but with little weight, because what tells a close-up from dermoscopy is fine
+and is soon gone; and where the data have several sources, the threshold is set by leaving each out in turn: it is the
+highest score, a log odds, below which gates that never saw a source refuse at most `MOST_FALSE` of it, for each source.
+What must be refused of that source is left out with it: a gate that learned a clinic's close-ups without its
+dermoscopic images would know the clinic by what to refuse.
 """
 
 import warnings
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
+from sklearn.linear_model import LogisticRegression
 
 from melascope import files, images, manifest
 from melascope.images import Pixels
-from melascope.learn import artefacts, network
+from melascope.learn import network
 from melascope.learn.augment import augment
 from melascope.learn.batches import PlainBatches
 from melascope.learn.card import Card
@@ -40,16 +39,52 @@ _DRAWN = 150  # pictures of each drawn kind
 _MOST = 400  # images of any other kind
 _LESIONS = 1500  # images a source, at most
 _ENOUGH = 50  # images of a source, for it to be left out in turn
-_UNITS = 48
-_MEMBERS = 5  # networks, whose mean varies less on images unlike those learned from
-_PENALTY = 1.0
-_ROUNDS = 15  # over all images, of the second network's training
-_SPOILT = {"seen": 1, "no lesion": 2}  # changed copies of each image
+_INVERSE_PENALTY = 3e-3  # scikit-learn's C
+_STEPS = 200  # of the fit, at most
+_FOLDS = 10  # of what must be refused, each tested on a gate that has not learned from it
+_KIND = 0.5  # of the weight of all lesions, that a kind to refuse has
 PHOTOGRAPHS, SKIN = "photographs", "skin beside a lesion"
 _EVEN = 30  # most by which the mean luminance of an eighth of a side may differ within bare skin, of 255
 
 Features = NDArray[np.float32]
 Kind = tuple[str, str]  # what must be refused: a word for it, and its source if it is one of the data's
+Change = Callable[[Pixels, np.random.Generator], Pixels]
+
+
+def _in_other_light(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    return augment(pixels, rng, artefacts=False)
+
+
+# Copies of each image, and what they weigh together, where the image weighs 1. Artefacts lie on lesions alone: what a
+# dermatoscope adds, a scale, dark corners, gel, should not speak against an image, nor should hair and ink.
+_OF_LESIONS: tuple[list[Change], float] = ([augment], 1.0)
+_OF_OTHERS: tuple[list[Change], float] = ([_in_other_light] * 3, 0.2)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Features of images, then of their changed copies."""
+
+    features: Features
+    plain: int
+    copies: float
+    """What the copies weigh, where all images weigh 1."""
+
+    def images(self) -> Features:
+        """Features of the images as they are."""
+        return self.features[: self.plain]
+
+    def without(self, fold: int) -> Self:
+        """What is not in a fold of the images, nor a copy of one."""
+        image = np.r_[: self.plain, np.arange(len(self.features) - self.plain) % self.plain]
+        kept = image % _FOLDS != fold
+        return replace(self, features=self.features[kept], plain=int(kept[: self.plain].sum()))
+
+    def weights(self) -> NDArray[np.float64]:
+        """Of each row, 1 in all."""
+        copies = len(self.features) - self.plain
+        weights = np.r_[np.full(self.plain, 1 / self.plain), np.full(copies, self.copies / max(1, copies))]
+        return np.asarray(weights / weights.sum())
 
 
 def fit(
@@ -61,8 +96,9 @@ def fit(
 ) -> Card:
     """Fit a gate for a model, write it beside the model, and tell of it in the model's card.
 
-    It learns from the training split, and from the images that the data set left out for not being dermoscopic,
-    all but a third of them, on which it is tested; so it is on a third of all else that must be refused.
+    It learns from the training split, from the images that the data set left out for not being dermoscopic, and from
+    all else that must be refused. How much of that it refuses is told by cross-validation, at the thresholds of the
+    whole.
 
     Args:
         model: a `.keras` file with its card.
@@ -74,7 +110,7 @@ def fit(
     Returns:
         The new card, whose `gate` has `sha256`, `false_refusals` (share of the dermoscopic images of the validation
         split, by source), `false_refusals_unseen` (the same by a gate that never saw the source; empty with one
-        source) and `refused` (share of the tested images, by kind).
+        source) and `refused` (share of what must be refused, by kind, each tenth by a gate that never saw it).
 
     Raises:
         DataError: if an image can no longer be read.
@@ -87,33 +123,26 @@ def fit(
     used = manifest.usable(table).reset_index(drop=True)
     pixels = decoded(used, card.input_size, data, tell)
     source = _data_set(used).to_numpy()
-    seen, held, plain = {}, {}, {}
+    seen: dict[str, _Shown] = {}
+    held: dict[str, Features] = {}
     for name in np.unique(source):
         inside = source == name
         rows = rng.permutation(np.flatnonzero(inside & (used["split"] == "train").to_numpy()))[:_LESIONS]
-        seen[name] = look.at(pixels[rows], rng, _SPOILT["seen"])
+        seen[name] = look.with_copies(pixels[rows], rng, _OF_LESIONS)
         rows = np.flatnonzero(inside & (used["split"] == "validation").to_numpy())
         held[name] = look.at(pixels[rows])
-        plain[name] = np.concatenate([held[name], seen[name][: len(seen[name]) // (1 + _SPOILT["seen"])]])
     strangers = _strangers(table, others or {}, card.input_size, rng)
     strangers |= _skin(used, source, card.input_size, rng)
-    learned: dict[Kind, Features] = {}
-    tested: dict[str, list[Features]] = {}
-    for kind, shown in strangers.items():
-        third = len(shown) // 3
-        tested.setdefault(kind[0], []).append(look.at(shown[:third]))
-        learned[kind] = look.at(shown[third:], rng, _SPOILT["no lesion"])
-    recogniser, unseen = _fitted(seen, held, plain, learned, seed)
+    learned = {kind: look.with_copies(shown, rng, _OF_OTHERS) for kind, shown in strangers.items()}
+    recogniser, unseen, refused = _fitted(seen, held, learned)
     recogniser.write(beside(model))
     card = replace(
         card,
         gate={
             "sha256": files.sha256(beside(model)),
-            "false_refusals": {k: _refused(recogniser, v) for k, v in held.items() if len(v)},
+            "false_refusals": {k: float(1 - recogniser.knows(v).mean()) for k, v in held.items() if len(v)},
             "false_refusals_unseen": unseen,
-            "refused": {
-                k: _refused(recogniser, v) for k, parts in tested.items() if len(v := np.concatenate(parts))
-            },
+            "refused": refused,
         },
     )
     card.write(model.with_suffix(".json"))
@@ -126,22 +155,27 @@ class _Look:
     def __init__(self, net: Any, size: int, tell: Progress) -> None:
         self._net, self._size, self._tell, self._done = network.views(net), size, tell, 0
 
-    def at(
-        self, pixels: NDArray[np.uint8], rng: np.random.Generator | None = None, changed: int = 0
-    ) -> Features:
-        """Features of images, and of so many changed copies of each, shape (images, features)."""
-        rows = np.arange(len(pixels))
-        shown = [pixels[i : i + 256] for i in range(0, len(rows), 256)]
-        if rng is not None:
-            shown += [np.stack([_spoil(p, rng) for p in part]) for part in shown for _ in range(changed)]
-        found = []
-        for part in shown:
-            batches = PlainBatches(part, np.arange(len(part)), 64)
-            found += [np.asarray(self._net.predict_on_batch(batches[i][0])) for i in range(len(batches))]
-            self._done += len(part)
+    def at(self, pixels: NDArray[np.uint8]) -> Features:
+        """Features of images, shape (images, features)."""
+        batches = PlainBatches(pixels, np.arange(len(pixels)), 64)
+        found = [np.empty((0, self._net.output.shape[1]), np.float32)]
+        for i in range(len(batches)):
+            found.append(np.asarray(self._net.predict_on_batch(batches[i][0])))
+            self._done += len(found[-1])
             self._tell("learning what to refuse", self._done, self._done)
-        width = self._net.output.shape[1]
-        return np.concatenate(found) if found else np.empty((0, width), np.float32)
+        return np.concatenate(found)
+
+    def with_copies(
+        self, pixels: NDArray[np.uint8], rng: np.random.Generator, copies: tuple[Sequence[Change], float]
+    ) -> _Shown:
+        """Features of images and of their changed copies."""
+        changes, weight = copies
+        parts = [self.at(pixels)]
+        for change in changes:
+            # Of all at once, copies would take gigabytes.
+            few = (pixels[i : i + 256] for i in range(0, len(pixels), 256))
+            parts += [self.at(np.stack([change(image, rng) for image in part])) for part in few]
+        return _Shown(np.concatenate(parts), len(pixels), weight)
 
 
 def _strangers(
@@ -200,78 +234,103 @@ def _crop(rng: np.random.Generator, size: int) -> Pixels:
     return images.fit(picture[top : top + side, left : left + side], size)
 
 
-def _spoil(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Another light, scale, sharpness and compression, often more than training shows."""
-    return artefacts.in_camera(augment(pixels, rng, 1.5), rng, 3.0)
-
-
 def _fitted(
-    seen: Mapping[str, Features],
-    held: Mapping[str, Features],
-    plain: Mapping[str, Features],
-    learned: Mapping[Kind, Features],
-    seed: int,
-) -> tuple[Recogniser, dict[str, float]]:
-    """The gate, and the share that it refuses of each source when that is left out.
+    seen: Mapping[str, _Shown], held: Mapping[str, Features], learned: Mapping[Kind, _Shown]
+) -> tuple[Recogniser, dict[str, float], dict[str, float]]:
+    """The gate, the share that it refuses of each source when that is left out, and of each kind to refuse.
 
     Args:
         seen: what is learned from, by source.
         held: images of the sources that are not learned from.
-        plain: images of a source as they are, to judge a gate by that has not learned from the source.
         learned: what must be refused.
-        seed: of everything random.
     """
-    turns = [name for name in seen if len(seen) > 1 and min(len(seen[name]), len(plain[name])) >= _ENOUGH]
-    unknown = {
-        name: _network(
-            {k: v for k, v in seen.items() if k != name},
-            {k: v for k, v in learned.items() if k[1] != name},
-            seed,
-        ).score(plain[name])
-        for name in turns
-    }
-    whole = _network(seen, learned, seed)
-    known = np.concatenate([whole.score(held[name] if len(held[name]) else seen[name]) for name in seen])
-    limits = [float(np.quantile(scores, MOST_FALSE, method="lower")) for scores in unknown.values()]
-    threshold = min([float(np.quantile(known, _KNOWN_FALSE)), *limits])
-    return replace(whole, threshold=threshold), {k: float((v < threshold).mean()) for k, v in unknown.items()}
+    classes = sorted({_class(kind) for kind, _ in learned})
+    whole = _regression(seen, learned, classes)
+    known = np.concatenate([whole.scores(held[k] if len(held[k]) else v.images()) for k, v in seen.items()])
+    unknown = {}
+    for name, shown in seen.items():
+        images_of = np.concatenate([held[name], shown.images()])
+        if len(seen) > 1 and min(shown.plain, len(images_of)) >= _ENOUGH:
+            others = {k: v for k, v in seen.items() if k != name}
+            elsewhere = {k: v for k, v in learned.items() if k[1] != name}
+            unknown[name] = _regression(others, elsewhere, classes).scores(images_of)
+    tested: dict[str, list[Features]] = {}
+    for fold in range(_FOLDS):
+        gate = _regression(seen, {k: v.without(fold) for k, v in learned.items()}, classes)
+        for (kind, _), shown in learned.items():
+            tested.setdefault(kind, []).append(gate.scores(shown.images()[fold::_FOLDS]))
+    scores = {kind: np.concatenate(parts) for kind, parts in tested.items()}
+    limits = [(known, _KNOWN_FALSE), *((v, MOST_FALSE) for v in unknown.values())]
+    of_class = [np.concatenate([v for kind, v in scores.items() if _class(kind) == name]) for name in classes]
+    thresholds = _thresholds(limits, of_class)
+    intercepts = whole.weights[-1:] - thresholds
+    whole = replace(whole, weights=np.vstack([whole.weights[:-1], intercepts]))
+
+    def refused(by_name: Mapping[str, Features]) -> dict[str, float]:
+        return {k: float((v < thresholds).any(axis=1).mean()) for k, v in by_name.items()}
+
+    return whole, refused(unknown), refused(scores)
 
 
-def _network(seen: Mapping[str, Features], learned: Mapping[Kind, Features], seed: int) -> Recogniser:
-    """Fit the second network, a mean of `_MEMBERS`; sources weigh the same, and so do both sides.
+def _thresholds(limits: Sequence[tuple[Features, float]], strangers: Sequence[Features]) -> Features:
+    """As high as limits allow: one for all classes first, then each for itself, that of which least is refused first.
 
-    Of what is to be refused, images weigh as much as drawings, which are easy to tell, and skin, which the images to be
-    judged show too; kinds weigh the same in either.
+    Args:
+        limits: scores of images, shape (images, classes), and the share of them that may be refused.
+        strangers: scores of what must be refused, by class.
     """
-    parts = [*seen.values(), *learned.values()]
-    features = np.concatenate(parts)
-    shares = [*(1 / len(seen) / len(part) for part in seen.values())]
-    sources = Counter(kind for kind, _ in learned)
-    light = {*KINDS, SKIN}
-    kinds = Counter(kind in light for kind in sources)
-    shares += [
-        1 / 2 / kinds[kind in light] / sources[kind] / len(part) for (kind, _), part in learned.items()
-    ]
-    weights = np.repeat(shares, [len(part) for part in parts])
-    truth = np.repeat([1] * len(seen) + [0] * len(learned), [len(part) for part in parts])
-    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
-    units, outputs, offset = [], [], 0.0
-    for member in range(_MEMBERS):
-        rng = np.random.default_rng([seed, member])
-        drawn = rng.choice(len(features), len(features), p=weights / weights.sum())
-        fitted = MLPClassifier(
-            (_UNITS,), alpha=_PENALTY, learning_rate_init=5e-4, max_iter=_ROUNDS, random_state=seed + member
+    common = min(float(np.quantile(v.min(axis=1), share, method="lower")) for v, share in limits)
+    found = np.full(len(strangers), common, np.float32)
+    caught = [float((scores < common).any(axis=1).mean()) for scores in strangers]
+    for own in np.argsort(caught, kind="stable"):
+        highest = []
+        for scores, share in limits:
+            others = (np.delete(scores, own, axis=1) < np.delete(found, own)).any(axis=1)
+            room = int(share * len(scores)) - int(others.sum())
+            highest.append(np.sort(scores[~others, own])[max(0, room)])
+        found[own] = max(found[own], min(highest))
+    return found
+
+
+def _regression(
+    seen: Mapping[str, _Shown], learned: Mapping[Kind, _Shown], classes: Sequence[str]
+) -> Recogniser:
+    """Fit lesions against each class of what must be refused; sources of lesions weigh the same.
+
+    So do classes, kinds within a class, and sources of a kind. A class of which there is nothing to learn is not looked
+    for.
+    """
+    learned = {kind: shown for kind, shown in learned.items() if shown.plain}
+    kinds = {name: {kind for kind, _ in learned if _class(kind) == name} for name in classes}
+    shown = [*seen.values(), *learned.values()]
+    shares = [1 / len(seen)] * len(seen)
+    for kind, _ in learned:
+        sources = sum(other == kind for other, _ in learned)
+        shares.append(_KIND / len(kinds[_class(kind)]) / sources)
+    weights = np.concatenate([share * part.weights() for share, part in zip(shares, shown, strict=True)])
+    truth = [0] * len(seen) + [1 + classes.index(_class(kind)) for kind, _ in learned]
+    features = np.concatenate([part.features for part in shown])
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
+    np.clip((features - mean) / scale, -CLIP, CLIP, out=features)
+    fit = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_STEPS, tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # what is left to gain is less than the draw's noise
+        fit.fit(
+            features,
+            np.repeat(truth, [len(p.features) for p in shown]),
+            sample_weight=weights / weights.mean(),
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped early on purpose
-            fitted.fit(np.clip((features[drawn] - mean) / scale, -CLIP, CLIP), truth[drawn])
-        units.append(np.vstack([fitted.coefs_[0], fitted.intercepts_[0]]))
-        outputs.append(fitted.coefs_[1][:, 0] / _MEMBERS)
-        offset += float(fitted.intercepts_[1][0]) / _MEMBERS
-    # The mean of several networks is one network with all their units.
-    hidden, output = np.hstack(units), np.append(np.concatenate(outputs), offset)
-    return Recogniser(mean, scale, hidden.astype(np.float32), output.astype(np.float32), 0.0)
+    of_each = np.hstack([fit.coef_, fit.intercept_[:, None]])
+    against = np.zeros((len(classes), of_each.shape[1]), np.float32)
+    against[:, -1] = np.inf
+    against[fit.classes_[1:] - 1] = of_each[:1] - of_each[1:]
+    return Recogniser(mean, scale, against.T)
 
 
-def _refused(recogniser: Recogniser, features: Features) -> float:
-    return float(1 - recogniser.knows(features).mean())
+def _class(kind: str) -> str:
+    """Kinds that are learned as one: pictures of anything, and skin without a lesion."""
+    if kind in (SKIN, "bare skin"):
+        return "skin"
+    return "pictures" if kind in (*KINDS, PHOTOGRAPHS) else kind
