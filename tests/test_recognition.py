@@ -109,6 +109,19 @@ def test_what_the_card_says_of_the_gate_is_what_the_gate_does(gated):
     assert max(card.gate["false_refusals_unseen"].values(), default=0) <= recognition.MOST_FALSE
 
 
+def test_a_source_that_is_only_tested_on_is_not_learned_from(gated, tmp_path):
+    model, data, _ = gated
+    copy_model(model, tmp_path / "copy.keras", "copy")
+    table = manifest.read(data)
+    elsewhere = (table["source"] == "clinic 1") & (table["split"] == "train")
+    manifest.write(table.assign(split=table["split"].mask(elsewhere, "test")), tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recognition, "_DRAWN", 12)
+        card = recognition.fit(tmp_path / "copy.keras", tmp_path)
+    assert set(card.gate["false_refusals"]) == {"clinic 0", "clinic 1"}
+    assert card.gate["false_refusals_unseen"] == {}
+
+
 def test_a_gate_that_is_missing_or_anothers_is_no_answer(gated, tmp_path):
     model, _, card = gated
     copy_model(model, tmp_path / "copy.keras", "copy")

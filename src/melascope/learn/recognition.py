@@ -2,10 +2,10 @@
 
 A gate fitted to the clinics at hand refuses another clinic's images for their camera alone. Two remedies: both sides
 are shown in other light and scale, too, but with little weight, because what tells a close-up from dermoscopy is fine
-and is soon gone; and where the data have several sources, the threshold is set by leaving each out in turn: it is the
-highest score, a log odds, below which gates that never saw a source refuse at most `MOST_FALSE` of it, for each source.
-What must be refused of that source is left out with it: a gate that learned a clinic's close-ups without its
-dermoscopic images would know the clinic by what to refuse.
+and is soon gone; and where the data have several sources, thresholds are set by leaving each out in turn: as high as
+gates that never saw a source still refuse at most `MOST_FALSE` of it, for each source. What must be refused of that
+source is left out with it: a gate that learned a clinic's close-ups without its dermoscopic images would know the
+clinic by what to refuse.
 """
 
 import warnings
@@ -128,7 +128,8 @@ def fit(
     for name in np.unique(source):
         inside = source == name
         rows = rng.permutation(np.flatnonzero(inside & (used["split"] == "train").to_numpy()))[:_LESIONS]
-        seen[name] = look.with_copies(pixels[rows], rng, _OF_LESIONS)
+        if len(rows):
+            seen[name] = look.with_copies(pixels[rows], rng, _OF_LESIONS)
         rows = np.flatnonzero(inside & (used["split"] == "validation").to_numpy())
         held[name] = look.at(pixels[rows])
     strangers = _strangers(table, others or {}, card.input_size, rng)
@@ -314,9 +315,7 @@ def _regression(
     np.clip((features - mean) / scale, -CLIP, CLIP, out=features)
     fit = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_STEPS, tol=1e-3)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # what is left to gain is less than the draw's noise
+        warnings.simplefilter("ignore", ConvergenceWarning)  # what is left to gain is lost in the draw
         fit.fit(
             features,
             np.repeat(truth, [len(p.features) for p in shown]),
