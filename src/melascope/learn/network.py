@@ -17,6 +17,7 @@ from melascope.learn import archive, backbones
 from melascope.learn.backend import keras
 
 _STAGES = 3
+_LEAST = 3  # places to a side, for one of them to be the middle
 
 
 def build(backbone: str, size: int, weights: str | None, dropout: float) -> Any:
@@ -74,18 +75,33 @@ def views(network: Any) -> Any:
     """The same network, sharing its weights, that ends at what the recogniser judges by, shape (N, features).
 
     Of activations at twice, four and eight times the side of the final ones, where textures are still seen as such:
-    their mean, by how much the centre differs from it, and their standard deviation over places.
+    their mean, by how much the middle differs from it, and their standard deviation over places.
     """
+    # All layers are named: the names that Keras chooses may be those of layers of the network.
     layers = keras.layers
-    seen = []
-    for stage in _stages(network):
-        mean = layers.GlobalAveragePooling2D()(stage)
-        rim = stage.shape[1] * 3 // 10
-        centre = layers.GlobalAveragePooling2D()(layers.Cropping2D(rim)(stage))
-        squares = layers.GlobalAveragePooling2D()(layers.Multiply()([stage, stage]))
-        variance = layers.Subtract()([squares, layers.Multiply()([mean, mean])])
-        seen += [mean, layers.Subtract()([centre, mean]), keras.ops.sqrt(layers.ReLU()(variance))]
-    return keras.Model(network.input, layers.Concatenate(name="views")(seen))
+    means, middles, squares = [], [], []
+    for i, stage in enumerate(_stages(network)):
+        side = stage.shape[1]
+        rim = max(1, side * 3 // 10) if side >= _LEAST else 0
+        square = layers.Multiply(name=f"views_square_{i}")([stage, stage])
+        means.append(layers.AveragePooling2D(side, name=f"views_mean_{i}")(stage))
+        squares.append(layers.AveragePooling2D(side, name=f"views_power_{i}")(square))
+        # The second of three places either way. Cut out instead, activations would have to be laid out anew first.
+        middle = layers.AveragePooling2D(side - 2 * rim, strides=max(1, rim), name=f"views_thirds_{i}")(stage)
+        middles.append(middle)
+
+    def row(parts: list[Any], name: str) -> Any:
+        whole = layers.Concatenate(name=f"views_{name}_all")(parts)
+        if whole.shape[1] == 3:
+            whole = layers.Cropping2D(1, name=f"views_{name}_cut")(whole)
+        return layers.Flatten(name=f"views_{name}")(whole)
+
+    mean = row(means, "mean")
+    contrast = layers.Subtract(name="views_contrast")([row(middles, "middle"), mean])
+    level = layers.Multiply(name="views_level")([mean, mean])
+    variance = layers.Subtract(name="views_variance")([row(squares, "power"), level])
+    spread = keras.ops.sqrt(layers.ReLU(name="views_positive")(variance))
+    return keras.Model(network.input, layers.Concatenate(name="views")([mean, contrast, spread]))
 
 
 def _stages(network: Any) -> list[Any]:
@@ -97,7 +113,7 @@ def _stages(network: Any) -> list[Any]:
         shape = tuple(layer.output.shape)
         if len(shape) == 4 and shape[1] == shape[2] and _is_activation(layer):
             by_side.setdefault(shape[1], []).append(layer.output)
-    sides = sorted(side for side in by_side if side >= 1.5 * last)[:3]
+    sides = sorted(side for side in by_side if side >= max(_LEAST, 1.5 * last))[:3]
     found = [] if sides else [final]
     for side in sides:
         there = by_side[side]
