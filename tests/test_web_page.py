@@ -37,12 +37,12 @@ def files(tmp_path_factory) -> Path:
     """A folder with lesions of both kinds, a letter, and half a file; in a folder of it, an upright TIFF."""
     folder = tmp_path_factory.mktemp("images")
     style = Style(width=640, height=480)
-    for name, seed, diagnosis in (("benign", 3, NEVUS), ("malignant", 2, MELANOMA), ("weak", 8, NEVUS)):
+    for name, seed, diagnosis in (("benign", 3, NEVUS), ("malignant", 9, MELANOMA), ("weak", 8, NEVUS)):
         Image.fromarray(draw(seed, diagnosis, style).pixels).save(folder / f"{name}.jpg", quality=92)
     Image.fromarray(clutter("documents", 50_001)).save(folder / "letter.png")
     (folder / "half.jpg").write_bytes((folder / "benign.jpg").read_bytes()[:4000])
     (folder / "inner").mkdir()
-    Image.fromarray(draw(2, MELANOMA, Style(width=300, height=400)).pixels).save(folder / "inner" / "up.tif")
+    Image.fromarray(draw(9, MELANOMA, Style(width=300, height=400)).pixels).save(folder / "inner" / "up.tif")
     (folder / "notes.txt").write_text("no image")
     (folder / "benign_segmentation.png").write_bytes((folder / "letter.png").read_bytes())
     return folder
