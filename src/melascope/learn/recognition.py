@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from melascope import files, images, manifest
 from melascope.images import Pixels
@@ -314,7 +315,8 @@ def _regression(
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
     np.clip((features - mean) / scale, -CLIP, CLIP, out=features)
     fit = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_STEPS, tol=1e-3)
-    with warnings.catch_warnings():
+    # Products with so few columns take longer with two threads than with one: they wait for each other.
+    with threadpool_limits(1, "blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what is left to gain is lost in the draw
         fit.fit(
             features,
