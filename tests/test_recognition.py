@@ -253,7 +253,8 @@ def test_what_is_tested_was_not_learned_from_and_no_copy_of_it():
     assert weights[:11].sum() == pytest.approx(1 / 1.2)
 
 
-def test_data_without_anything_to_refuse_has_a_gate_all_the_same(tmp_path):
+def test_data_without_anything_to_refuse_has_a_gate_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(recognition, "_DRAWN", 12)
     data = make_data(tmp_path / "data", 24)
     shown = recognition._strangers(manifest.read(data), {}, 32, np.random.default_rng(0))
     assert {kind for kind, _ in shown} == {*KINDS, "photographs"}
