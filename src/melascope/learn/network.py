@@ -16,7 +16,8 @@ from melascope.labels import TARGETS
 from melascope.learn import archive, backbones
 from melascope.learn.backend import keras
 
-_STAGES = 3
+_SIDES = 3
+_OF_EACH = 3  # activations of a side
 _LEAST = 3  # places to a side, for one of them to be the middle
 
 
@@ -105,7 +106,7 @@ def views(network: Any) -> Any:
 
 
 def _stages(network: Any) -> list[Any]:
-    """Activations half-way: of each of up to three sides, up to `_STAGES`, evenly spread from the first to the last."""
+    """Activations half-way: of up to `_SIDES` sides up to `_OF_EACH`, evenly spread from first to last."""
     final = network.get_layer("pool").input
     last = final.shape[1]
     by_side: dict[int, list[Any]] = {}
@@ -113,11 +114,11 @@ def _stages(network: Any) -> list[Any]:
         shape = tuple(layer.output.shape)
         if len(shape) == 4 and shape[1] == shape[2] and _is_activation(layer):
             by_side.setdefault(shape[1], []).append(layer.output)
-    sides = sorted(side for side in by_side if side >= max(_LEAST, 1.5 * last))[:3]
+    sides = sorted(side for side in by_side if side >= max(_LEAST, 1.5 * last))[:_SIDES]
     found = [] if sides else [final]
     for side in sides:
         there = by_side[side]
-        found += [there[i] for i in np.unique(np.linspace(0, len(there) - 1, _STAGES).round().astype(int))]
+        found += [there[i] for i in np.unique(np.linspace(0, len(there) - 1, _OF_EACH).round().astype(int))]
     return found
 
 
