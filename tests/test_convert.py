@@ -149,6 +149,7 @@ def test_a_head_that_has_no_activation_map_is_refused(unfit, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["unfit.keras"]
 
 
+@pytest.mark.slow
 def test_another_process_converts_and_two_at_once_do_no_harm(tiny_model, tmp_path):
     """What the predictor calls: no framework enters this process, and the file is one or the other's, whole."""
     shutil.copy(tiny_model, tmp_path / "twin.keras")

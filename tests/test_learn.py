@@ -321,6 +321,7 @@ def test_members_differ():
     assert [plain.member(number).artefacts for number in range(2)] == ["none", "none"]
 
 
+@pytest.mark.slow
 def test_the_mean_of_two_members_is_that_of_their_weights(tmp_path):
     data = make_data(tmp_path / "data")
     with pytest.raises(ModelError, match="pretrained"):

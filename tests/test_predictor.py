@@ -23,6 +23,12 @@ def copy(tiny_model, tmp_path) -> Path:
     return Path(shutil.copytree(tiny_model.parent, tmp_path / "model")) / "tiny.keras"
 
 
+@pytest.fixture
+def here(monkeypatch) -> None:
+    """Converts in this process: another takes most of its time to start, and test_convert.py starts some."""
+    monkeypatch.setattr(convert, "to_onnx", convert.convert)
+
+
 def test_answers_are_those_of_keras_with_the_card_applied(tiny_model, pictures):
     paths = sorted(map(str, pictures.iterdir()))
     answers = list(Predictor.load(tiny_model).predict(paths))
@@ -88,7 +94,7 @@ def test_the_converted_file_and_the_card_suffice(copy, pictures, monkeypatch):
 
 
 @pytest.mark.parametrize("state", ["missing", "broken", "of another model"])
-def test_a_converted_file_that_does_not_serve_is_made_anew(state, copy, pictures):
+def test_a_converted_file_that_does_not_serve_is_made_anew(state, copy, pictures, here):
     onnx = copy.with_suffix(".onnx")
     expected = next(Predictor.load(copy).predict([str(pictures / "00.png")]))
     if state == "missing":
@@ -127,7 +133,7 @@ def test_a_target_that_was_not_learned_is_none(copy, pictures):
     assert answer.malignant is not None
 
 
-def test_models_that_are_none_are_one_line(copy, tmp_path):
+def test_models_that_are_none_are_one_line(copy, tmp_path, here):
     def says(match: str, model: Path = copy) -> None:
         with pytest.raises(ModelError, match=match):
             Predictor.load(model)
@@ -153,7 +159,7 @@ def test_models_that_are_none_are_one_line(copy, tmp_path):
     says("not a model's card")
 
 
-def test_weights_that_give_no_number_give_no_answer(copy, pictures):
+def test_weights_that_give_no_number_give_no_answer(copy, pictures, here):
     net = keras.saving.load_model(copy, compile=False)
     net.get_layer("logits").set_weights([np.full((16, 2), np.inf), np.zeros(2)])
     net.save(copy)

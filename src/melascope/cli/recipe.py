@@ -63,10 +63,10 @@ REFUSE = typer.Option(
 def complete(
     models: Iterable[Path], data: Path, seed: int, tell: Progress, refuse: Sequence[str] | None = None
 ) -> None:
-    """Give trained models their gates and what predictions run from, unless they have them.
+    """Give trained models what predictions run from and their gates, unless they have them.
 
     Args:
-        models: `.keras` files with their cards.
+        models: `.keras` files of one input size, with their cards.
         data: that they learned from.
         seed: of everything random.
         tell: hears how far it is.
@@ -74,13 +74,14 @@ def complete(
     """
     from melascope.infer.predictor import Predictor
     from melascope.learn import recognition
-    from melascope.learn.card import Card
 
+    others = {Path(word).stem: walk([word]) for word in refuse or ()}
+    examples = None  # for all, who share their input size
     for path in models:
-        if not Card.read(path.with_suffix(".json")).gate:
-            others = {Path(word).stem: walk([word]) for word in refuse or ()}
-            recognition.fit(path, data, others, seed, tell)
-        Predictor.load(path, tell)
+        predictor = Predictor.load(path, tell)
+        if not predictor.card.gate:
+            examples = examples or recognition.gather(data, predictor.card.input_size, others, seed, tell)
+            recognition.fit(path, predictor.views, examples, tell)
 
 
 def takes_settings(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:

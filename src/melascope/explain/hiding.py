@@ -34,6 +34,8 @@ def hidden(pixels: Pixels, mask: Mask, rng: np.random.Generator) -> Pixels:
         )
         empty = np.isnan(filled[..., 0]) & (reach > 0.08)
         filled[empty] = near[empty]
+        if not np.isnan(filled).any():  # wider ones take longest
+            break
     filled[np.isnan(filled)] = np.broadcast_to(pixels[~inside].mean(axis=0), filled.shape)[np.isnan(filled)]
     filled = np.where(inside[..., None], gaussian_filter(filled, (4, 4, 0)), filled)
     grain = (pixels - gaussian_filter(pixels.astype(np.float64), (2, 2, 0)))[~inside]

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import chain, islice
@@ -145,15 +145,40 @@ class Predictor:
 
     def _answer(self, session: Any, pixels: images.Pixels, locator: str) -> Answer:
         measured = quality.measure(pixels)
-        batch = images.fit(pixels, self.card.input_size)[None].astype(np.float32)
-        try:
-            logits, heat, views = session.run(list(graph.OUTPUTS), {graph.INPUT: batch})
-        except Exception as error:  # ONNX Runtime's own exception types are not public
-            raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
+        logits, heat, views = self._run(session, images.fit(pixels, self.card.input_size))
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.card.identity}: gives no number for an image; its weights are broken")
         reason = gate.refusal(measured, self._recogniser is None or bool(self._recogniser.knows(views)[0]))
         return self._say(locator, "refused" if reason else "ok", reason, logits[0], heat[0])
+
+    def views(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What a gate judges images by, whether or not this model has one; all cores share in it.
+
+        Args:
+            pixels: shape (N, S, S, 3), of the network's input size S.
+
+        Returns:
+            Shape (N, features).
+        """
+        session = self._narrow
+        *_, views = session.get_outputs()
+        found = np.empty((len(pixels), views.shape[1]), np.float32)
+        with ThreadPoolExecutor(CORES) as pool:
+            seen = pool.map(partial(self._run, session, outputs=[views.name]), pixels)
+            for row, (of_image,) in zip(found, seen, strict=True):
+                row[:] = of_image
+        return found
+
+    def _run(
+        self, session: Any, image: images.Pixels, outputs: Sequence[str] = graph.OUTPUTS
+    ) -> list[NDArray[np.float32]]:
+        try:
+            found: list[NDArray[np.float32]] = session.run(
+                list(outputs), {graph.INPUT: image[None].astype(np.float32)}
+            )
+        except Exception as error:  # ONNX Runtime's own exception types are not public
+            raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
+        return found
 
     def _say(
         self,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from melascope import files, images, manifest
 from melascope.images import Pixels
-from melascope.learn import network
 from melascope.learn.augment import augment
-from melascope.learn.batches import PlainBatches
 from melascope.learn.card import Card
 from melascope.learn.pixels import decoded
 from melascope.learn.recogniser import CLIP, Recogniser, beside
@@ -43,6 +41,7 @@ _ENOUGH = 50  # images of a source, for it to be left out in turn
 _INVERSE_PENALTY = 3e-3  # scikit-learn's C
 _STEPS = 200  # of the fit, at most
 _FOLDS = 10  # of what must be refused, each tested on a gate that has not learned from it
+_ROUNDING = 1e-4  # of a score, by which the same image's may differ with the order in which it is summed
 _KIND = 0.5  # of the weight of all lesions, that a kind to refuse has
 PHOTOGRAPHS, SKIN = "photographs", "skin beside a lesion"
 _EVEN = 30  # most by which the mean luminance of an eighth of a side may differ within bare skin, of 255
@@ -50,6 +49,8 @@ _EVEN = 30  # most by which the mean luminance of an eighth of a side may differ
 Features = NDArray[np.float32]
 Kind = tuple[str, str]  # what must be refused: a word for it, and its source if it is one of the data's
 Change = Callable[[Pixels, np.random.Generator], Pixels]
+Views = Callable[[NDArray[np.uint8]], Features]
+"""What a network sees of images of its input size S, shape (N, S, S, 3): features, shape (N, features)."""
 
 
 def _in_other_light(pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -88,58 +89,82 @@ class _Shown:
         return np.asarray(weights / weights.sum())
 
 
-def fit(
-    model: Path,
-    data: Path,
-    others: Mapping[str, Sequence[str]] | None = None,
-    seed: int = 0,
-    tell: Progress = silent,
-) -> Card:
+@dataclass(frozen=True)
+class Examples:
+    """Images that gates learn from, for networks of one input size S."""
+
+    pixels: NDArray[np.uint8]
+    """Of all images that can be judged, shape (images, S, S, 3)."""
+    learned: Mapping[str, NDArray[np.intp]]
+    """Which of them are learned from, by source."""
+    held: Mapping[str, NDArray[np.intp]]
+    """Which of them are held out, by source."""
+    strangers: Mapping[Kind, NDArray[np.uint8]]
+    """What must be refused, by kind."""
+    seed: int
+
+
+def gather(
+    data: Path, size: int, others: Mapping[str, Sequence[str]], seed: int = 0, tell: Progress = silent
+) -> Examples:
+    """Choose and draw what gates learn from.
+
+    That is the training split, the images that the data set left out for not being dermoscopic, and all else that
+    must be refused. The validation split is held out.
+
+    Args:
+        data: a folder made by `prepare`.
+        size: of the network's input.
+        others: locators of further images that must be refused, by a word for their kind.
+        seed: of everything random.
+        tell: hears how far it is.
+
+    Raises:
+        DataError: if an image can no longer be read.
+    """
+    rng = np.random.default_rng(seed)
+    table = manifest.read(data)
+    used = manifest.usable(table).reset_index(drop=True)
+    source, split = _data_set(used).to_numpy(), used["split"].to_numpy()
+    learned, held = {}, {}
+    for name in np.unique(source):
+        rows = rng.permutation(np.flatnonzero((source == name) & (split == "train")))[:_LESIONS]
+        if len(rows):
+            learned[name] = rows
+        held[name] = np.flatnonzero((source == name) & (split == "validation"))
+    strangers = _strangers(table, others, size, rng) | _skin(used, source, size, rng)
+    return Examples(decoded(used, size, data, tell), learned, held, strangers, seed)
+
+
+def fit(model: Path, views: Views, examples: Examples, tell: Progress = silent) -> Card:
     """Fit a gate for a model, write it beside the model, and tell of it in the model's card.
 
-    It learns from the training split, from the images that the data set left out for not being dermoscopic, and from
-    all else that must be refused. How much of that it refuses is told by cross-validation, at the thresholds of the
-    whole.
+    How much it refuses of what it must is told by cross-validation, at the thresholds of the whole.
 
     Args:
         model: a `.keras` file with its card.
-        data: a folder made by `prepare`.
-        others: locators of further images that must be refused, by a word for their kind.
-        seed: of everything random.
+        views: of this model; the very ones that the gate will judge by.
+        examples: of the model's input size.
         tell: hears how far it is.
 
     Returns:
         The new card, whose `gate` has `sha256`, `false_refusals` (share of the dermoscopic images of the validation
         split, by source), `false_refusals_unseen` (the same by a gate that never saw the source; empty with one
         source) and `refused` (share of what must be refused, by kind, each tenth by a gate that never saw it).
-
-    Raises:
-        DataError: if an image can no longer be read.
-        ModelError: if the model cannot be loaded.
     """
-    card = Card.read(model.with_suffix(".json"))
-    rng = np.random.default_rng(seed)
-    look = _Look(network.load(model), card.input_size, tell)
-    table = manifest.read(data)
-    used = manifest.usable(table).reset_index(drop=True)
-    pixels = decoded(used, card.input_size, data, tell)
-    source = _data_set(used).to_numpy()
-    seen: dict[str, _Shown] = {}
-    held: dict[str, Features] = {}
-    for name in np.unique(source):
-        inside = source == name
-        rows = rng.permutation(np.flatnonzero(inside & (used["split"] == "train").to_numpy()))[:_LESIONS]
-        if len(rows):
-            seen[name] = look.with_copies(pixels[rows], rng, _OF_LESIONS)
-        rows = np.flatnonzero(inside & (used["split"] == "validation").to_numpy())
-        held[name] = look.at(pixels[rows])
-    strangers = _strangers(table, others or {}, card.input_size, rng)
-    strangers |= _skin(used, source, card.input_size, rng)
-    learned = {kind: look.with_copies(shown, rng, _OF_OTHERS) for kind, shown in strangers.items()}
-    recogniser, unseen, refused = _fitted(seen, held, learned)
+    look, rng = _Look(views, tell), np.random.default_rng([examples.seed, 1])  # not those that chose
+    seen = {
+        name: look.with_copies(examples.pixels[rows], rng, _OF_LESIONS)
+        for name, rows in examples.learned.items()
+    }
+    held = {name: look.at(examples.pixels[rows]) for name, rows in examples.held.items()}
+    strangers = {
+        kind: look.with_copies(pixels, rng, _OF_OTHERS) for kind, pixels in examples.strangers.items()
+    }
+    recogniser, unseen, refused = _fitted(seen, held, strangers)
     recogniser.write(beside(model))
     card = replace(
-        card,
+        Card.read(model.with_suffix(".json")),
         gate={
             "sha256": files.sha256(beside(model)),
             "false_refusals": {k: float(1 - recogniser.knows(v).mean()) for k, v in held.items() if len(v)},
@@ -152,20 +177,17 @@ def fit(
 
 
 class _Look:
-    """What a network sees of images."""
+    """What a network sees of images, and how many it has seen."""
 
-    def __init__(self, net: Any, size: int, tell: Progress) -> None:
-        self._net, self._size, self._tell, self._done = network.views(net), size, tell, 0
+    def __init__(self, views: Views, tell: Progress) -> None:
+        self._views, self._tell, self._done = views, tell, 0
 
     def at(self, pixels: NDArray[np.uint8]) -> Features:
         """Features of images, shape (images, features)."""
-        batches = PlainBatches(pixels, np.arange(len(pixels)), 64)
-        found = [np.empty((0, self._net.output.shape[1]), np.float32)]
-        for i in range(len(batches)):
-            found.append(np.asarray(self._net.predict_on_batch(batches[i][0])))
-            self._done += len(found[-1])
-            self._tell("learning what to refuse", self._done, self._done)
-        return np.concatenate(found)
+        found = self._views(pixels)
+        self._done += len(found)
+        self._tell("learning what to refuse", self._done, self._done)
+        return found
 
     def with_copies(
         self, pixels: NDArray[np.uint8], rng: np.random.Generator, copies: tuple[Sequence[Change], float]
@@ -264,7 +286,7 @@ def _fitted(
     scores = {kind: np.concatenate(parts) for kind, parts in tested.items()}
     limits = [(known, _KNOWN_FALSE), *((v, MOST_FALSE) for v in unknown.values())]
     of_class = [np.concatenate([v for kind, v in scores.items() if _class(kind) == name]) for name in classes]
-    thresholds = _thresholds(limits, of_class)
+    thresholds = _thresholds(limits, of_class) - _ROUNDING
     intercepts = whole.weights[-1:] - thresholds
     whole = replace(whole, weights=np.vstack([whole.weights[:-1], intercepts]))
 
