@@ -13,7 +13,7 @@ demo: $(READY)  ## the whole story on synthetic images, offline
 	$(BIN)/melascope demo --out demo
 
 test: $(READY)  ## the fast tests
-	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(READY)  ## every test, those on real images too where ../shared has them
 	$(BIN)/pytest -q -n 2

@@ -44,6 +44,7 @@ def mobilenet(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_converted_file_says_what_keras_says_for_any_batch(mobilenet):
     session = onnxruntime.InferenceSession(mobilenet.with_suffix(".onnx"), providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["image"]
@@ -188,6 +189,7 @@ def test_every_family_is_converted(name, tmp_path):
     assert found.operations["Conv"] > 20
 
 
+@pytest.mark.slow
 def test_batch_normalisation_is_folded_away(mobilenet):
     """53 convolutions, 35 activations and 10 sums are all that MobileNetV2 does; one more maps, one sum scales.
 

@@ -73,6 +73,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
+@pytest.mark.slow
 def test_a_broken_off_run_goes_on_where_it_was(tmp_path):
     """Equal up to rounding: Adam's first steps magnify the last bit, so later losses are compared, not weights."""
     data = make_data(tmp_path / "data")

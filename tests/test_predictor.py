@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tiny
+from melascope import files
 from melascope.errors import ModelError
 from melascope.images import load
 from melascope.infer import convert
@@ -26,7 +27,12 @@ def copy(tiny_model, tmp_path) -> Path:
 @pytest.fixture
 def here(monkeypatch) -> None:
     """Converts in this process: another takes most of its time to start, and test_convert.py starts some."""
-    monkeypatch.setattr(convert, "to_onnx", convert.convert)
+
+    def whole_or_not(keras_path: Path, onnx_path: Path) -> None:
+        with files.replacing(onnx_path) as beside:
+            convert.convert(keras_path, beside)
+
+    monkeypatch.setattr(convert, "to_onnx", whole_or_not)
 
 
 def test_answers_are_those_of_keras_with_the_card_applied(tiny_model, pictures):
@@ -113,7 +119,7 @@ def test_a_converted_file_that_does_not_serve_is_made_anew(state, copy, pictures
     Predictor.load(copy, lambda *_: pytest.fail("converted twice"))
 
 
-def test_the_cache_serves_where_the_folder_cannot_be_written(copy, tmp_path, monkeypatch):
+def test_the_cache_serves_where_the_folder_cannot_be_written(copy, tmp_path, monkeypatch, here):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     copy.with_suffix(".onnx").unlink()
     monkeypatch.setattr(os, "access", lambda *_: False)
