@@ -56,7 +56,7 @@ def _data(folder: Path, images: int = 144) -> Path:
 
 
 def _fit(model: Path, data: Path) -> Card:
-    return recognition.fit(model, Predictor.load(model).views, recognition.gather(data, tiny.SIZE, {}))
+    return recognition.fit(model, Predictor.load(model).views, recognition.gather(data, tiny.SIZE))
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,11 @@ class Examples:
 
 
 def gather(
-    data: Path, size: int, others: Mapping[str, Sequence[str]], seed: int = 0, tell: Progress = silent
+    data: Path,
+    size: int,
+    others: Mapping[str, Sequence[str]] | None = None,
+    seed: int = 0,
+    tell: Progress = silent,
 ) -> Examples:
     """Choose and draw what gates learn from.
 
@@ -132,7 +136,7 @@ def gather(
         if len(rows):
             learned[name] = rows
         held[name] = np.flatnonzero((source == name) & (split == "validation"))
-    strangers = _strangers(table, others, size, rng) | _skin(used, source, size, rng)
+    strangers = _strangers(table, others or {}, size, rng) | _skin(used, source, size, rng)
     return Examples(decoded(used, size, data, tell), learned, held, strangers, seed)
 
 
