@@ -35,6 +35,7 @@ def quick(tmp_path_factory):
     return demo(folder, "--images", 200, "--epochs", 1), folder / "demo"
 
 
+@pytest.mark.slow
 def test_the_whole_chain_runs_and_says_how(quick):
     result, out = quick
     assert result.returncode == 0, result.stdout + result.stderr
@@ -51,6 +52,7 @@ def test_the_whole_chain_runs_and_says_how(quick):
     assert len(list((out / "explain").glob("*.png"))) == 4
 
 
+@pytest.mark.slow
 def test_the_artifacts_are_whole(quick):
     _, out = quick
     table = manifest.read(out / "data")
@@ -66,6 +68,7 @@ def test_the_artifacts_are_whole(quick):
     assert (out / "report" / "weak_decisions.csv").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_the_predictions_are_json_lines_that_keep_the_contract(quick):
     result, out = quick
     text = (out / "report" / "demo.jsonl").read_text(encoding="utf-8")
@@ -83,6 +86,7 @@ def test_the_predictions_are_json_lines_that_keep_the_contract(quick):
     assert [line["status"] for line in lines].count("ok") >= 8  # so little training makes no sure gate
 
 
+@pytest.mark.slow
 def test_a_missed_fault_is_told(quick):
     """The check can fail: an audit that found nothing is found out, fault by fault."""
     _, out = quick
