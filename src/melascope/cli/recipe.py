@@ -75,13 +75,15 @@ def complete(
     from melascope.infer.predictor import Predictor
     from melascope.learn import recognition
 
-    others = {Path(word).stem: walk([word]) for word in refuse or ()}
     examples = None  # for all, who share their input size
     for path in models:
         predictor = Predictor.load(path, tell)
-        if not predictor.card.gate:
-            examples = examples or recognition.gather(data, predictor.card.input_size, others, seed, tell)
-            recognition.fit(path, predictor.views, examples, tell)
+        if predictor.card.gate:
+            continue
+        if examples is None:
+            others = {Path(word).stem: walk([word]) for word in refuse or ()}
+            examples = recognition.gather(data, predictor.card.input_size, others, seed, tell)
+        recognition.fit(path, predictor.views, examples, tell)
 
 
 def takes_settings(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
