@@ -6,7 +6,7 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint docs docs-links bench bench-training bench-search bench-fetch load fuzz models notebooks
+.PHONY: demo test test-all lint docs docs-links bench bench-training bench-search bench-fetch load fuzz models gates notebooks
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the whole story on synthetic images, offline
@@ -53,6 +53,10 @@ WEIGHTS ?= imagenet
 models: export KERAS_BACKEND = tensorflow
 models: $(READY)  ## the shipped models, from raw data; hours on a CPU, goes on where it was stopped
 	$(BIN)/python tools/models.py --data $(DATA) --weights $(WEIGHTS)
+
+SEEDS ?= 1 2 3
+gates: $(READY)  ## what the gate of the shipped model refuses when fitted from other SEEDS; after `make models`
+	$(BIN)/python tools/gates.py --data $(DATA) --seeds $(SEEDS)
 
 BUDGET ?=
 notebooks: export KERAS_BACKEND = tensorflow

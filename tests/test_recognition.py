@@ -171,6 +171,10 @@ def test_thresholds_are_as_high_as_every_limit_allows():
 
     assert kept(found)
     everything = np.concatenate([known, unseen])
+    # A class that is easily told leaves more of what may be refused to one that is not than one threshold for all does.
+    common = max(v for v in np.unique(everything[np.isfinite(everything)]) if kept(np.full(3, v)))
+    least = [min((v < at).any(axis=1).mean() for v in strangers) for at in (found, np.full(3, common))]
+    assert least[0] > least[1]
     for own in range(3):
         higher = everything[everything[:, own] > found[own], own].min() + 1e-4
         assert not kept(np.where(np.arange(3) == own, higher, found))
@@ -265,3 +269,21 @@ def test_data_without_anything_to_refuse_has_a_gate_all_the_same(tmp_path, monke
     data = make_data(tmp_path / "data", 24)
     shown = recognition._strangers(manifest.read(data), {}, 32, np.random.default_rng(0))
     assert {kind for kind, _ in shown} == {*KINDS, "photographs"}
+
+
+def test_axes_are_those_of_the_covariance_and_more_even_in_length():
+    """Against NumPy's weighted covariance and all of its eigenvectors."""
+    rng = np.random.default_rng(0)
+    mixing = np.linalg.qr(rng.normal(size=(40, 40)))[0] * np.geomspace(30, 0.1, 40)
+    features = (rng.normal(size=(500, 40)) @ mixing.T + 3).astype(np.float32)
+    weights = rng.uniform(0.5, 2, 500)
+    features[:, 7] = 5  # never changes
+    axes = recognition._axes(features, weights / weights.sum())
+    covariance = np.cov(features.T, aweights=weights, ddof=0)
+    variances = np.sort(np.linalg.eigvalsh(covariance))[-39:]
+    along = np.sort(np.diag(axes.T @ covariance @ axes))[-39:]
+    assert np.isfinite(axes).all()
+    assert along / along[-1] == pytest.approx((variances / variances[-1]) ** 0.3, rel=1e-2)
+    assert along.sum() == pytest.approx(variances.sum(), rel=1e-3)
+    turned = axes.T @ covariance @ axes
+    assert np.abs(turned - np.diag(np.diag(turned))).max() < 1e-3 * along[-1]

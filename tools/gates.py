@@ -1,0 +1,52 @@
+"""How much of what a shipped gate refuses is the luck of its draw: it is fitted anew from further seeds.
+
+A seed decides which lesions are learned from and how their copies and the drawn kinds look; the close-ups are all
+there are. Each gate takes ten minutes on one core. Prints a table row a seed; nothing shipped is changed.
+
+    make gates SEEDS="1 2 3"        after `make models`, whose data it uses
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from models import MODELS, WORK, percent, tiles
+
+from melascope import files
+from melascope.cli.walk import walk
+from melascope.infer.predictor import Predictor
+from melascope.learn import recognition
+from melascope.learn.card import copy_model
+
+
+def refused(model: Path, data: Path, others: dict[str, list[str]], seed: int) -> dict[str, float]:
+    """Shares that a gate refuses, by kind and by unseen source."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / model.with_suffix(".keras").name
+        files.copy(model.with_suffix(".onnx"), copy.with_suffix(".onnx"))
+        copy_model(model.with_suffix(".keras"), copy, model.name)
+        predictor = Predictor.load(copy)
+        examples = recognition.gather(data, predictor.card.input_size, others, seed)
+        gate = recognition.fit(copy, predictor.views, examples).gate
+    return {**gate["refused"], **{f"unseen {k}": v for k, v in gate["false_refusals_unseen"].items()}}
+
+
+def main() -> None:
+    """Print a row a seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the downloads")
+    parser.add_argument("--model", type=Path, default=MODELS / "finetuned_model")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    asked = parser.parse_args()
+    option = tiles(asked.data, WORK)
+    others = {Path(word).stem: walk([word]) for word in option[1:]}
+    for number, seed in enumerate(asked.seeds):
+        found = refused(asked.model, WORK / "data", others, seed)
+        if not number:
+            print("| seed |", " | ".join(found), "|")
+            print("|---" * (1 + len(found)) + "|")
+        print("|", seed, "|", " | ".join(map(percent, found.values())), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
