@@ -24,7 +24,7 @@ INSIDE = np.hypot(*np.mgrid[-1:1:224j, -1:1:224j]) < 0.35
 
 
 class Looks:
-    """A model that goes by the darkness of a part of the image, and whose heat lies where it looks."""
+    """A model that goes by the darkness of a part of the image, with its heat there, and that wants a disc."""
 
     card = card()
 
@@ -34,7 +34,8 @@ class Looks:
     def answer(self, pixels: np.ndarray, name: str = "") -> Answer:
         p = 1 - float(pixels[self._where].mean()) / 255
         small = np.asarray(Image.fromarray(self._where.astype(np.float32)).resize((7, 7)))
-        return Answer(name, "ok", None, None, p, None, 0.2, None, None, "looks", np.stack([small, small]))
+        status = "ok" if pixels[INSIDE].mean() < 140 else "refused"
+        return Answer(name, status, None, None, p, None, 0.2, None, None, "looks", np.stack([small, small]))
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, data: Path, where: np.ndarray) -> dict
     page = (data / "out" / "attribution.html").read_text()
     assert "What the answers rest on" in page
     assert "never replaces one" in page
+    assert "lesion alone 0&nbsp;%" in " ".join(page.split())
     return json.loads((data / "out" / "attribution.json").read_text())
 
 
@@ -92,6 +94,8 @@ def test_a_model_of_lesions_has_nothing_left_without_them(data, monkeypatch):
     assert everyone["inside"]["value"] > 4 * everyone["area"]["value"]
     assert everyone["area"]["value"] == pytest.approx(INSIDE.mean(), abs=0.01)
     assert everyone["hit"]["value"] == 1
+    refused = {part: share["value"] for part, share in found["refused"].items()}
+    assert refused == {"whole": 0, "hidden": pytest.approx(1, abs=0.1), "alone": 0}
     assert missed["n"] == 0 and missed["inside"]["value"] is None  # noqa: PT018
 
 

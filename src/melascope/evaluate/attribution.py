@@ -5,6 +5,7 @@
 - `parts`: for each target the ROC-AUC on `whole` images, with the lesion `hidden` under surrounding skin, and on the
   lesion `alone`, its surroundings one colour, and `rest`: of what the whole image has above chance, the share that is
   left without the lesion (Bissoto et al. 2019 ask so);
+- `refused`: the share of each of these that the model refuses to judge: of images without their lesion, best all;
 - `maps`: rows of `part` (all, then by truth and by right or wrong), `n`, `without_heat`, and the figures `inside`
   (share of the heat that lies in the lesion), `area` (share of the image that does: what a map that knows nothing
   would reach), and `hit` (how often the hottest place is in it, the pointing game of Zhang et al. 2018);
@@ -111,6 +112,7 @@ def attribute(
         return answers, mask, drawn, {"mask": mask, "cam": cam, **shown}
 
     chances = np.empty((len(PARTS), len(chosen), len(TARGETS)))
+    refused = np.empty((len(PARTS), len(chosen)))
     maps: dict[str, list[float]] = {"inside": [], "area": [], "hit": []}
     drawn: list[NDArray[np.float32]] = []
     examples: list[dict[str, Any]] = []
@@ -122,6 +124,7 @@ def attribute(
             ):
                 for k, answer in enumerate(answers):
                     chances[k, i] = [np.nan if p is None else p for p in (answer.malignant, answer.melanoma)]
+                    refused[k, i] = answer.status == "refused"
                 for name, value in _overlap(shown["cam"], mask).items():
                     maps[name].append(value)
                 if curve is not None:
@@ -147,6 +150,9 @@ def attribute(
             target: _parts(chances[:, :, k], chosen, target, seed)
             for k, target in enumerate(TARGETS)
             if target in predictor.card.calibration
+        },
+        "refused": {
+            part: mean(of_part, chosen["group"], seed) for part, of_part in zip(PARTS, refused, strict=True)
         },
         "maps": _maps(pd.DataFrame(maps), chosen, called, seed),
         "faithful": faithful(np.array(drawn), chosen["group"].iloc[: len(drawn)], seed),
