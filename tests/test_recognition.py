@@ -178,6 +178,10 @@ def test_thresholds_are_as_high_as_every_limit_allows():
     for own in range(3):
         higher = everything[everything[:, own] > found[own], own].min() + 1e-4
         assert not kept(np.where(np.arange(3) == own, higher, found))
+    # One picture of a kind is tested by a gate that knows none.
+    lonely = recognition._thresholds([(known, 0.01)], [*strangers[:2], np.float32([[3, 3, np.inf]])])
+    assert np.isfinite(lonely).all()
+    assert 0 < recognition._refused(known, lonely) <= 0.01
 
 
 def test_calibrate_fits_a_model_to_other_data(gated, tmp_path):
@@ -230,9 +234,9 @@ def test_a_clinic_left_out_takes_what_must_be_refused_of_it_along(monkeypatch):
 
     fitted, regression = [], recognition._regression
 
-    def remember(seen, learned, classes):
+    def remember(seen, learned, *rest):
         fitted.append((set(seen), set(learned)))
-        return regression(seen, learned, classes)
+        return regression(seen, learned, *rest)
 
     monkeypatch.setattr(recognition, "_regression", remember)
     seen = {"A": shown(drawn(400)), "B": shown(drawn(400, d0=3))}

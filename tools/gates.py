@@ -1,7 +1,8 @@
 """How much of what a shipped gate refuses is the luck of its draw: it is fitted anew from further seeds.
 
 A seed decides which lesions are learned from and how their copies and the drawn kinds look; the close-ups are all
-there are. Each gate takes ten minutes on one core, its features included. Prints a table row a seed; nothing shipped is changed.
+there are. Each gate takes ten minutes on one core, its features included. Prints a table row a seed; nothing shipped
+is changed.
 
     make gates SEEDS="1 2 3"        after `make models`, whose data it uses
 """

@@ -41,7 +41,8 @@ _AXES = 1536  # of features, at most
 _EVENED = (
     0.7  # power of the standard deviation of an axis that it is divided by: 0 leaves it, 1 makes all alike
 )
-_INVERSE_PENALTY = 6e-5  # scikit-learn's C
+# scikit-learn's C. Gates that judge by cameras fail at clinics left out; where there is but one, nothing tells.
+_INVERSE_PENALTY, _OF_ONE_SOURCE = 6e-5, 1e-3
 _FOLDS = 10  # of what must be refused, each tested on a gate that has not learned from it
 _ROUNDING = 1e-4  # of a score, by which the same image's may differ with the order in which it is summed
 _KIND = 0.5  # of the weight of all lesions, that a kind to refuse has
@@ -275,7 +276,8 @@ def _fitted(
         learned: what must be refused.
     """
     classes = sorted({_class(kind) for kind, _ in learned})
-    whole = _regression(seen, learned, classes)
+    inverse_penalty = _INVERSE_PENALTY if len(seen) > 1 else _OF_ONE_SOURCE
+    whole = _regression(seen, learned, classes, inverse_penalty)
     known = np.concatenate([whole.scores(held[k] if len(held[k]) else v.images()) for k, v in seen.items()])
     unknown = {}
     for name, shown in seen.items():
@@ -283,10 +285,10 @@ def _fitted(
         if len(seen) > 1 and min(shown.plain, len(images_of)) >= _ENOUGH:
             others = {k: v for k, v in seen.items() if k != name}
             elsewhere = {k: v for k, v in learned.items() if k[1] != name}
-            unknown[name] = _regression(others, elsewhere, classes).scores(images_of)
+            unknown[name] = _regression(others, elsewhere, classes, inverse_penalty).scores(images_of)
     tested: dict[str, list[Features]] = {}
     for fold in range(_FOLDS):
-        gate = _regression(seen, {k: v.without(fold) for k, v in learned.items()}, classes)
+        gate = _regression(seen, {k: v.without(fold) for k, v in learned.items()}, classes, inverse_penalty)
         for (kind, _), shown in learned.items():
             tested.setdefault(kind, []).append(gate.scores(shown.images()[fold::_FOLDS]))
     scores = {kind: np.concatenate(parts) for kind, parts in tested.items()}
@@ -315,8 +317,10 @@ def _thresholds(limits: Sequence[tuple[Features, float]], strangers: Sequence[Fe
         limits: scores of images, shape (images, classes), and the share of them that may be refused.
         strangers: scores of what must be refused, by class.
     """
+    # What a gate of cross-validation had nothing to learn of, it cannot refuse: infinite.
+    own_of = [scores[np.isfinite(scores[:, own]), own] for own, scores in enumerate(strangers)]
     levels = (
-        np.array([np.quantile(scores[:, own], level) for own, scores in enumerate(strangers)], np.float32)
+        np.array([np.quantile(v, level) if len(v) else -np.inf for v in own_of], np.float32)
         for level in np.linspace(1, 0, 1001)
     )
     nothing = np.full(len(strangers), -np.inf, np.float32)
@@ -333,7 +337,7 @@ def _thresholds(limits: Sequence[tuple[Features, float]], strangers: Sequence[Fe
 
 
 def _regression(
-    seen: Mapping[str, _Shown], learned: Mapping[Kind, _Shown], classes: Sequence[str]
+    seen: Mapping[str, _Shown], learned: Mapping[Kind, _Shown], classes: Sequence[str], inverse_penalty: float
 ) -> Recogniser:
     """Fit lesions against each class of what must be refused; sources of lesions weigh the same.
 
@@ -355,7 +359,7 @@ def _regression(
     # The products of the fit are so narrow that two threads take longer than one: they wait for each other.
     with threadpool_limits(1, "blas"):
         axes = _axes(features, weights / weights.sum())
-        fit = LogisticRegression(C=_INVERSE_PENALTY, tol=1e-3)
+        fit = LogisticRegression(C=inverse_penalty, tol=1e-3)
         fit.fit(
             features @ axes,
             np.repeat(truth, [len(p.features) for p in shown]),
