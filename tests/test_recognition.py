@@ -281,13 +281,13 @@ def test_axes_are_those_of_the_covariance_and_more_even_in_length():
     mixing = np.linalg.qr(rng.normal(size=(40, 40)))[0] * np.geomspace(30, 0.1, 40)
     features = (rng.normal(size=(500, 40)) @ mixing.T + 3).astype(np.float32)
     weights = rng.uniform(0.5, 2, 500)
-    features[:, 7] = 5  # never changes
+    features[:, 7], features[:, 8] = 5, features[:, 9]  # one never changes, one says nothing new
     axes = recognition._axes(features, weights / weights.sum())
     covariance = np.cov(features.T, aweights=weights, ddof=0)
-    variances = np.sort(np.linalg.eigvalsh(covariance))[-39:]
-    along = np.sort(np.diag(axes.T @ covariance @ axes))[-39:]
+    variances = np.sort(np.linalg.eigvalsh(covariance))[-38:]
+    along = np.sort(np.diag(axes.T @ covariance @ axes))[-38:]
     assert np.isfinite(axes).all()
     assert along / along[-1] == pytest.approx((variances / variances[-1]) ** 0.3, rel=1e-2)
-    assert along.sum() == pytest.approx(variances.sum(), rel=1e-3)
+    assert along.sum() == pytest.approx(variances.sum(), rel=1e-2)
     turned = axes.T @ covariance @ axes
     assert np.abs(turned - np.diag(np.diag(turned))).max() < 1e-3 * along[-1]

@@ -38,9 +38,7 @@ _MOST = 400  # images of any other kind
 _LESIONS = 1500  # images a source, at most
 _ENOUGH = 50  # images of a source, for it to be left out in turn
 _AXES = 1536  # of features, at most
-_EVENED = (
-    0.7  # power of the standard deviation of an axis that it is divided by: 0 leaves it, 1 makes all alike
-)
+_EVENED = 0.7  # of an axis: 0 leaves its standard deviation as it is, 1 makes all alike
 # scikit-learn's C. Gates that judge by cameras fail at clinics left out; where there is but one, nothing tells.
 _INVERSE_PENALTY, _OF_ONE_SOURCE = 6e-5, 1e-3
 _FOLDS = 10  # of what must be refused, each tested on a gate that has not learned from it
@@ -356,15 +354,12 @@ def _regression(
     features = np.concatenate([part.features for part in shown])
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
     np.clip((features - mean) / scale, -CLIP, CLIP, out=features)
-    # The products of the fit are so narrow that two threads take longer than one: they wait for each other.
+    axes = _axes(features, weights / weights.sum())
+    along, labels = features @ axes, np.repeat(truth, [len(part.features) for part in shown])
+    fit = LogisticRegression(C=inverse_penalty, tol=1e-3)
+    # Its products are so narrow that two threads take longer than one: they wait for each other.
     with threadpool_limits(1, "blas"):
-        axes = _axes(features, weights / weights.sum())
-        fit = LogisticRegression(C=inverse_penalty, tol=1e-3)
-        fit.fit(
-            features @ axes,
-            np.repeat(truth, [len(p.features) for p in shown]),
-            sample_weight=weights / weights.mean(),
-        )
+        fit.fit(along, labels, sample_weight=weights / weights.mean())
     of_each = np.hstack([fit.coef_ @ axes.T, fit.intercept_[:, None]])
     against = np.zeros((len(classes), of_each.shape[1]), np.float32)
     against[:, -1] = np.inf
@@ -391,9 +386,7 @@ def _axes(features: Features, weights: NDArray[np.float64]) -> Features:
         covariance, size=count, n_iter=1, power_iteration_normalizer="QR", random_state=0
     )
     variances, turned = np.linalg.eigh(space.T @ covariance @ space)
-    variances = np.maximum(
-        variances, np.finfo(np.float32).eps * variances[0]
-    )  # of features that never change, 0
+    variances = np.maximum(variances, np.finfo(np.float32).eps * variances[-1])  # of what never changes, 0
     shorter = np.sqrt(variances) ** -_EVENED
     as_before = np.trace(covariance) / (shorter**2 @ variances)  # in all; the penalty depends on it
     return np.asarray(space @ turned * shorter * np.sqrt(as_before), np.float32)
