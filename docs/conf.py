@@ -58,7 +58,7 @@ NAVIGATION = {
         f"docs/{name}"
         for name in ("design", "fetch", "audit", "training", "trust", "inference", "web", "experiments")
     ],
-    "Reference": ["models/README", "notebooks/README", "docs/reference/melascope/index"],
+    "Reference": ["docs/models", "notebooks/README", "docs/reference/melascope/index"],
     "The project": ["CONTRIBUTING", "CHANGELOG"],
 }
 

@@ -23,9 +23,10 @@ from models import SOURCES
 
 from likeness import write_likeness
 from melascope import manifest
-from melascope.evaluate import attribution, doubt, evaluation
-from melascope.infer.predictor import SHIPPED, Predictor
+from melascope.evaluate import doubt, evaluation, lesion
+from melascope.infer.predictor import Predictor
 from melascope.learn.settings import Artefacts, Settings
+from melascope.model.folder import SHIPPED
 from melascope.prepare.pipeline import prepare
 from melascope.prepare.tree import open_trees
 from melascope.synthetic import write_archive
@@ -125,7 +126,7 @@ def model(stage: str = FINE_TUNED) -> Path:
 
 def _converted(models: list[Path]) -> list[Path]:
     """Make what predictions run from here, where the backend is loaded: half the time of a process of its own."""
-    from melascope.infer import convert
+    from melascope.learn import convert
     from melascope.learn.backend import keras
 
     for path in models:
@@ -154,9 +155,9 @@ def doubted() -> dict[str, Any]:
 def attributed() -> dict[str, Any]:
     """What `melascope attribution` finds of the fine-tuned model, with the masks of HAM10000 or the drawn ones."""
     folder = report_folder(FINE_TUNED)
-    if _of_another(folder / attribution.NAME, FINE_TUNED):
-        attribution.attribute(model(), data(), masks(), folder, most=2000 if REAL else 20)
-    return _read(folder / attribution.NAME)
+    if _of_another(folder / lesion.NAME, FINE_TUNED):
+        lesion.attribute(model(), data(), masks(), folder, most=2000 if REAL else 20)
+    return _read(folder / lesion.NAME)
 
 
 def masks() -> list[str]:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image as Pictures
 
-from melascope import bootstrap
-from melascope.evaluate.measured import Measured
+from melascope import intervals
+from melascope.evaluate.figure import Measured
 from melascope.evaluate.metrics import Ranked, Sample
 from melascope.report.figures import BLUE, MUTED, png, style
 
@@ -79,7 +79,7 @@ def roc_auc(truth: ArrayLike, score: ArrayLike, group: ArrayLike) -> dict[str, A
         sample,
         "malignant",
         lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()},
-        bootstrap.RESAMPLES,
+        intervals.RESAMPLES,
         seed=0,
     ).figure("roc_auc")
 

@@ -17,12 +17,12 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """A tiny model, converted: `tiny.keras`, `tiny.json` and `tiny.onnx`. Copy what you want to change."""
-    import tiny
-    from melascope.infer import convert
+    from helpers import models
+    from melascope.learn import convert
 
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
-    tiny.build().save(path)
-    tiny.write_card(path)
+    models.build().save(path)
+    models.write_card(path)
     convert.convert(path, path.with_suffix(".onnx"))
     return path
 
@@ -30,8 +30,8 @@ def tiny_model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory) -> Path:
     """A folder of 40 images, `00.png` to `39.png`, that can be judged."""
-    import tiny
+    from helpers import models
 
     folder = tmp_path_factory.mktemp("pictures")
-    tiny.write_pictures(folder, 40)
+    models.write_pictures(folder, 40)
     return folder

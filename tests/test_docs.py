@@ -126,13 +126,13 @@ def test_examples_on_pages_give_what_they_show(page):
 
 @pytest.mark.slow
 def test_the_backbone_of_the_guide_learns_and_answers(tmp_path, monkeypatch, capsys):
-    import tiny
-    from made_up import make_data
+    from helpers import models
+    from helpers.datasets import make_data
 
     guide = (ROOT / "docs" / "guides" / "backbone.md").read_text(encoding="utf-8")
     code = next(block for _, language, block in _FENCED.findall(guide) if language == "python")
     make_data(tmp_path / "data")
-    tiny.write_pictures(tmp_path, 1)
+    models.write_pictures(tmp_path, 1)
     (tmp_path / "00.png").rename(tmp_path / "new.png")
     (tmp_path / "tiny_net.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -198,10 +198,10 @@ def test_the_largest_files_that_are_accepted_stay_within_memory(
 def test_fit_takes_the_central_square() -> None:
     pixels = np.zeros((100, 300, 3), np.uint8)
     pixels[:, 100:200] = 200
-    fitted = images.fit(pixels, 50)
+    fitted = images.square(pixels, 50)
     assert fitted.shape == (50, 50, 3)
     assert (fitted[:, 1:-1] == 200).all()  # the edge is antialiased with what lies beyond
-    assert images.fit(fitted, 50) is fitted
+    assert images.square(fitted, 50) is fitted
 
 
 def test_decoding_for_a_size_is_faster_and_never_too_small(tmp_path: Path) -> None:

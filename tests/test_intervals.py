@@ -5,14 +5,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from melascope import bootstrap
-from melascope.evaluate import calibration
+from melascope import intervals
+from melascope.evaluate import calibration_error
 from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample
 
 
 def test_weights_draw_whole_groups_as_many_as_there_are() -> None:
     group = np.array([0, 0, 0, 1, 2, 2])
-    drawn = np.concatenate(list(bootstrap.weights(group, resamples=500, seed=1)))
+    drawn = np.concatenate(list(intervals.weights(group, resamples=500, seed=1)))
     assert drawn.shape == (500, 6)
     assert (drawn[:, 0] == drawn[:, 1]).all()
     assert (drawn[:, 4] == drawn[:, 5]).all()
@@ -22,10 +22,10 @@ def test_weights_draw_whole_groups_as_many_as_there_are() -> None:
 
 def test_draws_depend_on_the_seed_and_not_on_the_chunk() -> None:
     group = np.repeat(np.arange(40), 2)
-    whole = np.concatenate(list(bootstrap.weights(group, 50, seed=3)))
-    parts = np.concatenate(list(bootstrap.weights(group, 50, seed=3, chunk=7 * 80)))
+    whole = np.concatenate(list(intervals.weights(group, 50, seed=3)))
+    parts = np.concatenate(list(intervals.weights(group, 50, seed=3, chunk=7 * 80)))
     np.testing.assert_array_equal(whole, parts)
-    assert not np.array_equal(whole, np.concatenate(list(bootstrap.weights(group, 50, seed=4))))
+    assert not np.array_equal(whole, np.concatenate(list(intervals.weights(group, 50, seed=4))))
 
 
 def _clustered(rng: np.random.Generator) -> Sample:
@@ -39,8 +39,8 @@ def _clustered(rng: np.random.Generator) -> Sample:
 
 
 def _covers(sample: Sample, group: NDArray[np.intp], seed: int) -> bool:
-    drawn = bootstrap.draws(lambda w: {"auc": Ranked.of(sample, w).roc_auc()}, group, 200, seed)
-    low, high, _ = bootstrap.interval(drawn["auc"])
+    drawn = intervals.draws(lambda w: {"auc": Ranked.of(sample, w).roc_auc()}, group, 200, seed)
+    low, high, _ = intervals.interval(drawn["auc"])
     assert low is not None
     assert high is not None
     return low <= 0.75 <= high
@@ -57,23 +57,23 @@ def test_resampling_groups_covers_the_truth_and_resampling_images_does_not() -> 
 
 def test_interval_is_refused_rather_than_made_up() -> None:
     lucky = np.where(np.arange(100) < 95, np.random.default_rng(0).random(100), np.nan)
-    assert bootstrap.interval(lucky).low is None
-    assert "5 of 100" in (bootstrap.interval(lucky).reason or "")
-    same = bootstrap.interval(np.full(100, 0.8))
+    assert intervals.interval(lucky).low is None
+    assert "5 of 100" in (intervals.interval(lucky).reason or "")
+    same = intervals.interval(np.full(100, 0.8))
     assert same.low is None
     assert "too few groups" in (same.reason or "")
-    assert bootstrap.interval(np.full(100, np.nan)).low is None
+    assert intervals.interval(np.full(100, np.nan)).low is None
 
 
 def test_a_share_of_one_gets_the_exact_interval() -> None:
     # Clopper and Pearson: 10 of 10, lower end 0.6915; by scipy.stats.binomtest(10, 10).proportion_ci().
     for k in (0, 10):
-        low, high, _ = bootstrap.exact(k / 10, 10)
+        low, high, _ = intervals.exact(k / 10, 10)
         expected = binomtest(k, 10).proportion_ci(0.95, method="exact")
         assert (low, high) == pytest.approx((expected.low, expected.high))
 
 
-def _calibration_interval(n: int, rng: np.random.Generator, bent: float) -> bootstrap.Interval:
+def _calibration_interval(n: int, rng: np.random.Generator, bent: float) -> intervals.Interval:
     probability = rng.beta(1, 2.5, n)
     sample = Sample.of(rng.random(n) < probability**bent, probability, np.arange(n))
 
@@ -81,8 +81,8 @@ def _calibration_interval(n: int, rng: np.random.Generator, bent: float) -> boot
         return {"error": Reliability.of(sample, weights).error()}
 
     value = float(statistics(sample.once)["error"][0])
-    drawn = bootstrap.draws(statistics, sample.group, 200, 0)["error"]
-    return calibration.interval(value, drawn, calibration.by_chance(sample, 200, 0))
+    drawn = intervals.draws(statistics, sample.group, 200, 0)["error"]
+    return calibration_error.interval(value, drawn, calibration_error.by_chance(sample, 200, 0))
 
 
 @pytest.mark.parametrize(("bent", "truth"), [(1.0, 0.0), (1.6, 0.1157)])
@@ -97,7 +97,7 @@ def test_calibration_error_covers_the_truth_of_a_good_and_of_a_bad_model(bent: f
 def test_sensitivity_interval_agrees_with_the_exact_one_where_images_are_independent() -> None:
     truth = np.ones(400, dtype=bool)
     sample = Sample.of(truth, np.where(np.arange(400) < 360, 0.9, 0.1), np.arange(400))
-    drawn = bootstrap.draws(lambda w: {"s": Confusion.of(sample, w, 0.5).sensitivity}, sample.group)
-    low, high, _ = bootstrap.interval(drawn["s"])
+    drawn = intervals.draws(lambda w: {"s": Confusion.of(sample, w, 0.5).sensitivity}, sample.group)
+    low, high, _ = intervals.interval(drawn["s"])
     expected = binomtest(360, 400).proportion_ci(0.95, method="wilson")
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.006)

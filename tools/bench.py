@@ -25,10 +25,12 @@ from random_model import make_model
 from record import record
 
 from melascope import images, quality, synthetic
-from melascope.infer import graph, runtime
-from melascope.infer.predictor import SHIPPED, Predictor
+from melascope.infer import runtime
+from melascope.infer.predictor import Predictor
 from melascope.learn import network
-from melascope.learn.recogniser import Recogniser, beside
+from melascope.model import onnx_file
+from melascope.model.folder import SHIPPED, ModelFiles
+from melascope.model.gate import Gate
 
 NETWORKS = (("EfficientNetB0", 224), ("MobileNetV2", 160))
 IMAGES, PLAIN_IMAGES, FEW, MANY = 2000, 400, 1000, 10_000
@@ -138,21 +140,21 @@ def gate(pictures: list[str]) -> Row:
     """What the shipped model's gate adds to an answer: quality, its features in the network, its regression."""
     predictor = Predictor.load(SHIPPED)
     card = predictor.card
-    recogniser = Recogniser.read(beside(SHIPPED.with_suffix(".keras")), card.gate["sha256"])
+    recogniser = Gate.read(ModelFiles.find(SHIPPED).gate, card.gate["sha256"])
     session = runtime.session(SHIPPED.with_suffix(".onnx").read_bytes(), threads=1)
     pixels = images.decode(Path(pictures[0]).read_bytes(), pictures[0])
-    batch = images.fit(pixels, card.input_size)[None].astype(np.float32)
-    logits, heat, views = graph.OUTPUTS
+    batch = images.square(pixels, card.input_size)[None].astype(np.float32)
+    logits, heat, views = onnx_file.OUTPUTS
 
     def gated() -> None:
         quality.measure(pixels)
-        recogniser.knows(session.run([logits, heat, views], {graph.INPUT: batch})[-1])
+        recogniser.knows(session.run([logits, heat, views], {onnx_file.INPUT: batch})[-1])
 
     # Of a whole graph, ONNX Runtime computes what nobody asks for, too.
     whole_graph = onnx.load(SHIPPED.with_suffix(".onnx"))
-    ungated = onnx.utils.Extractor(whole_graph).extract_model([graph.INPUT], [logits, heat])
+    ungated = onnx.utils.Extractor(whole_graph).extract_model([onnx_file.INPUT], [logits, heat])
     bare_session = runtime.session(ungated.SerializeToString(), threads=1)
-    alone = seconds(lambda: bare_session.run([logits, heat], {graph.INPUT: batch}), 300)
+    alone = seconds(lambda: bare_session.run([logits, heat], {onnx_file.INPUT: batch}), 300)
     cost = 1000 * (seconds(gated, 300) - alone)
     whole = 1000 * seconds(lambda: predictor.answer(pixels), 300)
     return Row(

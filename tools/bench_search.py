@@ -24,9 +24,9 @@ import optuna
 import pandas as pd
 from record import record
 
-from melascope import bootstrap, files, manifest
+from melascope import files, intervals, manifest
 from melascope.evaluate import evaluation
-from melascope.evaluate.measured import Measured, sample_of
+from melascope.evaluate.figure import Measured, sample_of
 from melascope.evaluate.metrics import Floats, Ranked
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
@@ -82,7 +82,7 @@ def compared(models: dict[str, Path], data: Path) -> dict[str, dict[str, Any]]:
         }
         return {**scores, "difference": scores[list(scores)[-1]] - scores[next(iter(scores))]}
 
-    measured = Measured(first, TARGETS[0], statistics, bootstrap.RESAMPLES, 0)
+    measured = Measured(first, TARGETS[0], statistics, intervals.RESAMPLES, 0)
     return {name: measured.figure(name) for name in measured.found}
 
 

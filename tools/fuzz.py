@@ -32,10 +32,10 @@ from random_model import make_model
 
 from melascope import synthetic
 from melascope.errors import ModelError
-from melascope.infer import graph, runtime
+from melascope.infer import runtime
 from melascope.infer.predictor import Predictor
-from melascope.learn import archive
-from melascope.learn.card import Card
+from melascope.model import keras_file, onnx_file
+from melascope.model.card import Card
 
 SECONDS = 2.0  # no case may take longer
 MEGABYTES = 1024  # no process may hold more
@@ -136,8 +136,8 @@ def keras_case(model: Path, folder: Path) -> Callable[[bytes], str]:
     def judge(data: bytes) -> str:
         path.write_bytes(data)
         try:
-            archive.inspect(path)
-            archive.inspect_weights(path)
+            keras_file.inspect(path)
+            keras_file.inspect_weights(path)
         except ModelError:
             return "refused"
         return "taken"
@@ -155,7 +155,7 @@ def onnx_case(model: Path, folder: Path) -> Callable[[bytes], str]:
 
     def judge(data: bytes) -> str:
         try:
-            graph.inspect(data, "case.onnx")
+            onnx_file.inspect(data, "case.onnx")
         except ModelError:
             return "refused"
         try:

@@ -14,10 +14,10 @@ from pathlib import Path
 from models import MODELS, WORK, percent, tiles
 
 from melascope import files
-from melascope.cli.walk import walk
+from melascope.cli.options import walk
 from melascope.infer.predictor import Predictor
-from melascope.learn import recognition
-from melascope.learn.card import copy_model
+from melascope.learn import fit_gate
+from melascope.model.folder import ModelFiles
 
 
 def refused(model: Path, data: Path, others: dict[str, list[str]], seed: int) -> dict[str, float]:
@@ -25,10 +25,10 @@ def refused(model: Path, data: Path, others: dict[str, list[str]], seed: int) ->
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / model.with_suffix(".keras").name
         files.copy(model.with_suffix(".onnx"), copy.with_suffix(".onnx"))
-        copy_model(model.with_suffix(".keras"), copy, model.name)
+        ModelFiles(model.with_suffix(".keras")).copy(ModelFiles(copy), model.name)
         predictor = Predictor.load(copy)
-        examples = recognition.gather(data, predictor.card.input_size, others, seed)
-        gate = recognition.fit(copy, predictor.views, examples).gate
+        examples = fit_gate.gather(data, predictor.card.input_size, others, seed)
+        gate = fit_gate.fit(copy, predictor.gate_features, examples).gate
     return {**gate["refused"], **{f"unseen {k}": v for k, v in gate["false_refusals_unseen"].items()}}
 
 

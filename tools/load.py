@@ -27,7 +27,9 @@ from PIL import Image
 from record import record
 
 from melascope import synthetic
-from melascope.infer.predictor import CORES, SHIPPED, Predictor
+from melascope.images import CORES
+from melascope.infer.predictor import Predictor
+from melascope.model.folder import SHIPPED
 
 CLIENTS, SECONDS = 32, 60.0
 SIZE = (600, 450)  # pixels, as HAM10000 has

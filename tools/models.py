@@ -21,7 +21,7 @@ from typing import Any
 from PIL.JpegImagePlugin import JpegImageFile
 
 from melascope import files
-from melascope.learn.card import copy_model
+from melascope.model.folder import ModelFiles
 
 SOURCES = (
     "HAM10000_metadata.csv",
@@ -160,7 +160,7 @@ def ship(work: Path) -> None:
     for name, shipped in SHIPPED.items():
         run_model, model = work / "run" / f"{name}.keras", MODELS / f"{shipped}.keras"
         files.copy(run_model.with_suffix(".onnx"), model.with_suffix(".onnx"))
-        copy_model(run_model, model, shipped)
+        ModelFiles(run_model).copy(ModelFiles(model), shipped)
 
 
 def describe(work: Path, words: list[str]) -> str:
@@ -223,7 +223,7 @@ def sources(metrics: dict[str, Any]) -> list[str]:
 
 def held_out(work: Path) -> list[str]:
     """One row a source that was held out, and their mean."""
-    targets = json.loads((work / "hold-out" / "transfer.json").read_text(encoding="utf-8"))["targets"]
+    targets = json.loads((work / "hold-out" / "hold-out.json").read_text(encoding="utf-8"))["targets"]
     rows = zip(targets["malignant"], targets["melanoma"], strict=True)
     return [
         f"| {malignant['source']} | {malignant['n']:,} | "

@@ -25,10 +25,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from sklearn.metrics import roc_auc_score
 
 from melascope import images, manifest
-from melascope.infer import graph
-from melascope.infer.predictor import find
 from melascope.labels import TARGETS
-from melascope.learn.card import Card
+from melascope.model import onnx_file
+from melascope.model.card import Card
+from melascope.model.folder import ModelFiles
 
 CALIBRATION = 256  # images
 
@@ -42,7 +42,7 @@ class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         """The next image, or None."""
         image = next(self._batches, None)
-        return None if image is None else {graph.INPUT: image[None].astype(np.float32)}
+        return None if image is None else {onnx_file.INPUT: image[None].astype(np.float32)}
 
 
 def variants(model: Path, folder: Path, pixels: NDArray[np.uint8]) -> Iterator[tuple[str, Path]]:
@@ -80,7 +80,7 @@ def run(path: Path, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], flo
     for image in pixels:
         ready = image[None].astype(np.float32)
         started = time.perf_counter()
-        logits.append(session.run([graph.OUTPUTS[0]], {graph.INPUT: ready})[0][0])
+        logits.append(session.run([onnx_file.OUTPUTS[0]], {onnx_file.INPUT: ready})[0][0])
         took.append(time.perf_counter() - started)
     return np.stack(logits), 1000 * statistics.median(took)
 
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
     words = parser.parse_args()
-    path = find(words.model)
+    path = ModelFiles.find(words.model).keras
     size = Card.read(path.with_suffix(".json")).input_size
     table: Any = manifest.usable(manifest.read(words.data))
     parts = {split: table[table["split"] == split] for split in ("validation", "test")}

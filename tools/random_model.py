@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from melascope.files import sha256
-from melascope.infer import convert
+from melascope.infer import conversion
 from melascope.labels import TARGETS
-from melascope.learn.calibration import Calibration, OperatingPoint
-from melascope.learn.card import Card
+from melascope.model.card import Card
+from melascope.model.decision import Calibration, OperatingPoint
 
 
 def make_model(folder: Path, backbone: str, size: int) -> Path:
@@ -27,5 +27,5 @@ def make_model(folder: Path, backbone: str, size: int) -> Path:
         sensitivity=0.95,
         keras_sha256=sha256(path),
     ).write(path.with_suffix(".json"))
-    convert.to_onnx(path, path.with_suffix(".onnx"))
+    conversion.to_onnx(path, path.with_suffix(".onnx"))
     return path

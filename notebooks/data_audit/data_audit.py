@@ -26,9 +26,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 sys.path.append("..")
 import material
 from likeness import LAST_DERMOSCOPIC
-from melascope import bootstrap, manifest
+from melascope import intervals, manifest
 from melascope.evaluate import evaluation
-from melascope.evaluate.measured import Measured, mean
+from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.metrics import Confusion, Ranked, Sample
 from melascope.infer.predictor import Predictor
 from melascope.prepare.records import read_records
@@ -91,7 +91,7 @@ def measured(truth, probability, group):
             "roc_auc": Ranked.of(sample, weights).roc_auc(),
         }
 
-    told = Measured(sample, "malignant", statistics, bootstrap.RESAMPLES, seed=0)
+    told = Measured(sample, "malignant", statistics, intervals.RESAMPLES, seed=0)
     return {name: told.figure(name) for name in ("accuracy", "roc_auc")}
 
 

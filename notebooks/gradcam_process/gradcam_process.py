@@ -25,13 +25,13 @@ from matplotlib.figure import Figure
 
 import material
 from melascope import images, manifest
-from melascope.evaluate.attribution import masks_of
-from melascope.evaluate.measured import mean
+from melascope.evaluate.figure import mean
+from melascope.evaluate.lesion import masks_of
 from melascope.explain.cam import heat_map
 from melascope.explain.overlay import pair
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
-from melascope.report import attribution as pages
+from melascope.report import lesion as pages
 from melascope.report.figures import BLUE, MUTED, interval, style
 from melascope.synthetic import MELANOMA, NEVUS, draw
 from telling import RESEARCH, percent, roc_auc, say, show, table, verdict

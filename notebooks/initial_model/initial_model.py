@@ -25,8 +25,8 @@ sys.path.append("..")
 from matplotlib.figure import Figure
 
 import material
-from melascope import bootstrap, manifest
-from melascope.evaluate.measured import mean
+from melascope import intervals, manifest
+from melascope.evaluate.figure import mean
 from melascope.evaluate.metrics import Ranked, Sample
 from melascope.learn import head, network
 from melascope.learn.backend import keras
@@ -50,7 +50,9 @@ rows = manifest.usable(manifest.read(folder))
 rows = rows[rows["malignant"].notna()].reset_index(drop=True)
 keras.utils.set_random_seed(0)
 frozen = network.build(material.BACKBONE, material.SIZE, material.WEIGHTS, dropout=0)
-features = head.outputs(network.part(frozen, "pool"), decoded(rows, material.SIZE, folder), 32, "features")
+features = head.outputs(
+    network.truncated_at(frozen, "pool"), decoded(rows, material.SIZE, folder), 32, "features"
+)
 truth = rows["malignant"].to_numpy(float)
 split = {name: rows["split"].eq(name).to_numpy() for name in manifest.SPLITS}
 say(
@@ -89,7 +91,7 @@ def course(name):
         }
 
     once = {key: values[0] for key, values in statistics(np.ones((1, at.sum()))).items()}
-    return once, bootstrap.draws(statistics, group, resamples=500)
+    return once, intervals.draws(statistics, group, resamples=500)
 
 
 courses = {name: course(name) for name in ("train", "validation")}
@@ -102,7 +104,7 @@ with style():
     ):
         for name, colour in (("train", ORANGE), ("validation", BLUE)):
             once, draws = courses[name]
-            axes.fill_between(epochs, *bootstrap.band(draws[key]), color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(epochs, *intervals.band(draws[key]), color=colour, alpha=0.15, linewidth=0)
             axes.plot(
                 epochs, once[key], color=colour, label={"train": "images it learned from"}.get(name, name)
             )
@@ -123,9 +125,9 @@ show(figure)
 # %%
 once, draws = courses["validation"]
 rise = {"value": once["loss"][-1] - once["loss"][lowest]}
-rise["low"], rise["high"], _ = bootstrap.interval(draws["loss"][:, -1] - draws["loss"][:, lowest])
+rise["low"], rise["high"], _ = intervals.interval(draws["loss"][:, -1] - draws["loss"][:, lowest])
 end = {name: courses[name][0]["roc_auc"][-1] for name in courses}
-low, high, _ = bootstrap.interval(courses["validation"][1]["roc_auc"][:, -1])
+low, high, _ = intervals.interval(courses["validation"][1]["roc_auc"][:, -1])
 after = (
     f"lowest after epoch {lowest + 1}; from there to epoch {EPOCHS} it changes by {interval(rise, 3)}: "
     + verdict(

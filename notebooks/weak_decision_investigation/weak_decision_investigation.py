@@ -24,8 +24,8 @@ sys.path.append("..")
 from matplotlib.figure import Figure
 
 import material
-from melascope.evaluate.measured import mean
-from melascope.explain import weak
+from melascope.evaluate import cases
+from melascope.evaluate.figure import mean
 from melascope.infer.predictor import Predictor
 from melascope.report import doubt as pages
 from melascope.report.figures import BLUE, INK, MUTED, ORANGE, interval, style
@@ -36,7 +36,7 @@ say(material.ABOUT)
 predictions, metrics = material.report()
 card = Predictor.load(material.model()).card
 threshold, sets = card.threshold["malignant"], card.prediction_sets
-findings = weak.find(predictions, threshold, sets, BAND)
+findings = cases.find(predictions, threshold, sets, BAND)
 judged = findings.judged[findings.judged["malignant"].notna()].reset_index(drop=True)
 truth = judged["malignant"].to_numpy(bool)
 p = judged["p_malignant"].to_numpy()

@@ -33,3 +33,12 @@ class ModelError(MelascopeError):
 def one_line(error: Exception) -> str:
     """What another library's error says, on one line of 160 characters at most."""
     return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def printable(text: str) -> str:
+    r"""Text from outside, safe to print: each control character becomes a question mark.
+
+    >>> printable("lesion\x1b[2J.jpg")
+    'lesion?[2J.jpg'
+    """
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -6,6 +6,7 @@ archives are read where they lie and never unpacked by hand.
 
 import contextlib
 import hashlib
+import json
 import lzma
 import os
 import re
@@ -149,3 +150,8 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file as a whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, document: object) -> None:
+    """Write a JSON file as a whole or not at all; NaN and infinity are errors, since JSON has neither."""
+    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")

@@ -1,11 +1,12 @@
-"""Intervals by resampling groups: patients, lesions and duplicates are drawn as a whole.
+"""Figures with intervals, by resampling groups: patients, lesions and duplicates are drawn as a whole.
 
 Images of one lesion are not independent, so resampling images gives intervals that are too narrow (Field and
 Welsh 2007, the cluster bootstrap). Percentile intervals, Efron and Tibshirani (1993).
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,64 @@ class Interval(NamedTuple):
     low: float | None
     high: float | None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    r"""A measured value with its 95 % interval.
+
+    >>> figure = Figure(0.9231, 0.9108, 0.9344, n=1982)
+    >>> print(figure)
+    0.923 (0.911 to 0.934)
+    >>> f"{figure:.2f}", f"{figure:.1%}"
+    ('0.92 (0.91 to 0.93)', '92.3\xa0% (91.1 to 93.4)')
+    >>> print(Figure(1.0, reason="too few groups"), Figure(None, reason="no melanoma"), sep="; ")
+    1.000 (no interval); not defined
+    """
+
+    value: float | None
+    """None where it is not defined."""
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    """Images that it is over."""
+    n_positive: int | None = None
+    """Positive images among them, where both classes count."""
+    reason: str | None = None
+    """Why the value or the interval is missing."""
+    interval: str | None = None
+    """The method of the interval, where it is not percentiles over resampled groups."""
+    by_chance: float | None = None
+    """The mean value of a perfect model on such images, for a figure that chance alone moves off its best value."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any] | None) -> Self:
+        """The figure that a document of `document`'s form holds; keys that are not fields are passed over."""
+        held = document or {"value": None}
+        return cls(**{field.name: held.get(field.name) for field in fields(cls)})
+
+    def document(self) -> dict[str, Any]:
+        """What JSON files hold: `value`, `low` and `high` always, the other fields where they are known."""
+        always = {"value": self.value, "low": self.low, "high": self.high}
+        return always | {k: v for k, v in vars(self).items() if v is not None and k not in always}
+
+    def __format__(self, spec: str) -> str:
+        """Format value and interval by a float's format; a percent sign stands once, after the value."""
+        spec = spec or ".3f"
+        if self.value is None:
+            return "not defined"
+        value = _formatted(self.value, spec)
+        if self.low is None or self.high is None:
+            return f"{value} (no interval)"
+        low, high = (_formatted(end, spec).removesuffix("\u00a0%") for end in (self.low, self.high))
+        return f"{value} ({low} to {high})"
+
+    def __str__(self) -> str:
+        return format(self, "")
+
+
+def _formatted(value: float, spec: str) -> str:
+    return format(value, spec).replace("%", "\u00a0%")  # a space that ends no line
 
 
 def weights(

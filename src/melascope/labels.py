@@ -13,6 +13,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 TARGETS = ("malignant", "melanoma")  # the order of a network's outputs
+WORDS = {"malignant": ("benign", "malignant"), "melanoma": ("not melanoma", "melanoma")}
+"""By target: the words for false and true."""
+NOT_RECORDED = "not recorded"
+NOTICE = "A research tool: it supports a clinician and never replaces one."
+"""Stands wherever a result is shown."""
 
 
 FAMILIES: dict[str, tuple[str, ...]] = {

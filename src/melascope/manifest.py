@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,11 @@ def read(folder: str | Path) -> pd.DataFrame:
     table["path"] = [_move(p, lambda q: os.path.normpath(os.path.join(base, q))) for p in table["path"]]
     _check(table, path, allows_leaks(folder))
     return table
+
+
+def data_set(source: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The data set of each source: a source is `SET`, or `SET/CLINIC` where the clinic is known."""
+    return source.astype(str).str.partition("/")[0]
 
 
 def allows_leaks(folder: str | Path) -> bool:

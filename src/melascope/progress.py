@@ -1,4 +1,4 @@
-"""How a long stage tells how far it is, without knowing who listens."""
+"""How a long stage reports its progress, without knowing where the reports go."""
 
 from typing import Protocol
 
@@ -7,8 +7,8 @@ class Progress(Protocol):
     """Called while a stage runs."""
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Say that `done` of `total` are done of `what`, a few words for a person."""
+        """Report that `done` of `total` steps of `what` are done; `what` is a few words for a person."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody: the default of every stage."""
+    """Report nothing: the default of every stage."""

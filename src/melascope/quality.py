@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from melascope.images import Pixels, fit
+from melascope.images import Pixels, square
 
 _SIDE = 224  # sharpness depends on scale, so every image is measured at one
 
@@ -29,7 +29,7 @@ class Quality(NamedTuple):
 def measure(pixels: Pixels) -> Quality:
     """Measure one image."""
     luminance = np.asarray(Image.fromarray(pixels).convert("L"))
-    grey = fit(luminance, _SIDE).astype(np.int16)
+    grey = square(luminance, _SIDE).astype(np.int16)
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
     brightness, contrast = _mean_and_deviation(grey)
     height, width = pixels.shape[:2]

@@ -12,7 +12,7 @@ import pytest
 from melascope import manifest
 from melascope.cli.demo import check
 from melascope.infer.answer import COLUMNS
-from melascope.learn.card import Card
+from melascope.model.card import Card
 from melascope.synthetic import Truth
 
 MELASCOPE = Path(sys.executable).with_name("melascope")
@@ -45,7 +45,7 @@ def test_the_whole_chain_runs_and_says_how(quick):
     assert "MISSED" not in result.stdout
     assert f"The report: {Path('demo') / 'report' / 'report.html'}" in result.stdout
     assert "Traceback" not in result.stderr
-    for page in ("data/audit.html", "report/report.html", "report/investigation.html"):
+    for page in ("data/audit.html", "report/report.html", "report/cases.html"):
         text = (out / page).read_text(encoding="utf-8")
         assert "never replaces" in text
         assert not re.search(r"""(src|href)=["']https?://""", text), f"{page} needs the network"

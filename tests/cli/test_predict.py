@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import tiny
+from helpers import models
 from melascope.cli.main import app
 from melascope.errors import DataError
 
@@ -41,7 +41,7 @@ def rows(result) -> list[dict[str, object]]:
 def oddities(tmp_path_factory) -> Path:
     """What lies about in folders of images."""
     folder = tmp_path_factory.mktemp("oddities")
-    picture = Image.fromarray(tiny.lesion(3))
+    picture = Image.fromarray(models.lesion(3))
     picture.save(folder / "good.jpg", quality=95)
     data = (folder / "good.jpg").read_bytes()
     (folder / "half.jpg").write_bytes(data[: len(data) // 2])
@@ -92,7 +92,7 @@ def test_json_lines_are_a_contract(tiny_model, pictures, oddities):
             assert (row["label"] == "malignant") == (row["malignant"] >= row["threshold"])
             sure = row["malignant"] if row["label"] == "malignant" else 1 - row["malignant"]
             assert row["confidence"] == pytest.approx(sure, abs=2e-6)
-            assert row["weak"] == (tiny.SETS.low <= row["malignant"] <= tiny.SETS.high)
+            assert row["weak"] == (models.SETS.low <= row["malignant"] <= models.SETS.high)
     assert "never replaces" in result.stderr
     assert predict(pictures, model=tiny_model).exit_code == 0
 

@@ -11,15 +11,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import made_up
-import tiny
+from helpers import datasets, models
 from melascope.cli.main import app
 from melascope.errors import DataError
-from melascope.explain import weak
+from melascope.evaluate import cases
 from melascope.images import decode
-from melascope.learn.calibration import Calibration, PredictionSets
+from melascope.model.decision import Calibration, PredictionSets
 from melascope.quality import measure
-from melascope.report import investigation
+from melascope.report import cases as cases_page
 
 SETS = PredictionSets(0.95, 0.18, 0.6, 400, 400)
 
@@ -27,7 +26,7 @@ SETS = PredictionSets(0.95, 0.18, 0.6, 400, 400)
 @pytest.fixture(scope="module")
 def predictions(pictures) -> pd.DataFrame:
     """Forty predictions, one that failed, of images that are there."""
-    table = made_up.predictions(images=40, groups=30)
+    table = datasets.predictions(images=40, groups=30)
     table["path"] = sorted(map(str, pictures.iterdir()))
     table.loc[7, ["status", "reason"]] = ["error", "damaged"]
     table.loc[7, ["p_malignant", "p_melanoma"]] = np.nan
@@ -40,7 +39,7 @@ def predictions(pictures) -> pd.DataFrame:
 
 
 def test_weak_missed_and_false_alarms_are_told_apart(predictions):
-    found = weak.find(predictions, 0.2, SETS)
+    found = cases.find(predictions, 0.2, SETS)
     assert set(found.judged["image_id"]) == set(predictions["image_id"].drop(7))
     is_weak = found.judged.set_index("image_id")["weak"]
     ids = predictions["image_id"]
@@ -61,54 +60,54 @@ def test_weak_missed_and_false_alarms_are_told_apart(predictions):
 
 
 def test_quality_is_that_of_the_image_itself(predictions):
-    judged = weak.find(predictions, 0.2, SETS).judged
+    judged = cases.find(predictions, 0.2, SETS).judged
     row = judged.iloc[5]
     expected = measure(decode(Path(row["path"]).read_bytes(), "image"))
-    assert tuple(row[list(weak.QUALITY)]) == pytest.approx(tuple(expected))
+    assert tuple(row[list(cases.QUALITY)]) == pytest.approx(tuple(expected))
     assert (row["width"], row["height"]) == (240, 200)
 
 
 def test_a_band_of_ones_own_takes_the_place_of_sets(predictions):
-    found = weak.find(predictions, 0.2, SETS, band=(0.45, 0.55))
+    found = cases.find(predictions, 0.2, SETS, band=(0.45, 0.55))
     p = found.judged["p_malignant"]
     assert found.judged["weak"].equals((p > 0.45) & (p < 0.55))
     for band in ((0.6, 0.4), (-0.1, 0.5), (0.5, 1.1), (float("nan"), 1.0)):
         with pytest.raises(DataError, match="a band needs"):
-            weak.find(predictions, 0.2, SETS, band)
+            cases.find(predictions, 0.2, SETS, band)
 
 
 def test_labels_that_were_turned_round_are_suspected(pictures):
     """A good model, 5 % of whose labels are turned: most of them are found, the plainest first."""
-    table = made_up.predictions(images=600, groups=600, seed=2)
+    table = datasets.predictions(images=600, groups=600, seed=2)
     table["path"] = sorted(map(str, pictures.iterdir())) * 15
     rng = np.random.default_rng(0)
     truth = table["malignant"].to_numpy(bool)
     table["p_malignant"] = 1 / (1 + np.exp(-(rng.normal(0, 1, 600) + np.where(truth, 3, -3))))
     turned = rng.permutation(600)[:30]
     table.loc[turned, "malignant"] = ~table["malignant"][turned]
-    found = weak.find(table, 0.5, SETS).suspected
+    found = cases.find(table, 0.5, SETS).suspected
     hits = found["image_id"].isin(table["image_id"][turned])
     assert hits.sum() >= 24
     assert hits.mean() >= 0.8
     given = np.where(found["malignant"], found["p_malignant"], 1 - found["p_malignant"])
     assert (np.diff(given) >= 0).all()
-    assert weak.find(table.assign(malignant=True), 0.5, SETS).suspected.empty
+    assert cases.find(table.assign(malignant=True), 0.5, SETS).suspected.empty
 
 
 def test_images_that_are_gone_are_named_and_stop_nothing(predictions):
     some = predictions.copy()
     some.loc[[2, 5], "path"] = ["gone.jpg", "lost.jpg"]
-    found = weak.find(some, 0.2, SETS)
+    found = cases.find(some, 0.2, SETS)
     assert [line.partition(":")[0] for line in found.gone] == ["gone.jpg", "lost.jpg"]
     assert found.judged["sharpness"].isna().sum() == 2
     assert len(found.judged) == 39
     with pytest.raises(DataError, match=r"nowhere\.jpg: .*evaluate again"):
-        weak.find(some.assign(path="nowhere.jpg"), 0.2, SETS)
+        cases.find(some.assign(path="nowhere.jpg"), 0.2, SETS)
 
 
 def test_error_rates_and_their_difference_are_counted_right(predictions):
-    judged = weak.find(predictions, 0.2, SETS).judged
-    told = investigation._errors(judged)
+    judged = cases.find(predictions, 0.2, SETS).judged
+    told = cases_page._errors(judged)
     known = judged[judged["malignant"].notna()]
     wrong = (known["p_malignant"] >= 0.2) != known["malignant"].astype(bool)
     is_weak = known["weak"]
@@ -117,10 +116,10 @@ def test_error_rates_and_their_difference_are_counted_right(predictions):
         assert row["value"] == pytest.approx(wrong[chosen].mean())
         assert row["low"] <= row["value"] <= row["high"]
     assert told["difference"]["value"] == pytest.approx(wrong[is_weak].mean() - wrong[~is_weak].mean())
-    none = investigation._errors(judged.assign(weak=False))
+    none = cases_page._errors(judged.assign(weak=False))
     assert none["rows"][0]["value"] is None
     assert none["difference"]["value"] is None
-    assert investigation._errors(judged.assign(malignant=pd.NA))["rows"] == []
+    assert cases_page._errors(judged.assign(malignant=pd.NA))["rows"] == []
 
 
 @pytest.fixture(scope="module")
@@ -131,13 +130,13 @@ def report(tiny_model, pictures, tmp_path_factory) -> Path:
     from melascope.infer.predictor import Predictor
 
     folder = tmp_path_factory.mktemp("report")
-    table = made_up.predictions(images=40, groups=30).assign(path=sorted(map(str, pictures.iterdir())))
+    table = datasets.predictions(images=40, groups=30).assign(path=sorted(map(str, pictures.iterdir())))
     for suffix in (".keras", ".json", ".onnx"):
         shutil.copy(tiny_model.with_suffix(suffix), folder / f"tiny{suffix}")
     predictor = Predictor.load(folder / "tiny")
     found = evaluation.predict(predictor, table)
     found.to_parquet(folder / "predictions.parquet")
-    origin = Origin("data", made_up.DATA_HASH, "test", False)
+    origin = Origin("data", datasets.DATA_HASH, "test", False)
     metrics = evaluation.assess(found, predictor.card, origin, str(folder / "tiny"), resamples=20)
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
@@ -151,7 +150,7 @@ def test_the_command_writes_the_table_and_the_page(report, tmp_path):
     result = investigate(report, "--out", tmp_path / "out", "--band", "0.02,0.98")
     assert result.exit_code == 0, result.exception
     lines = result.stdout.splitlines()
-    assert lines[-1] == str(tmp_path / "out" / "investigation.html")
+    assert lines[-1] == str(tmp_path / "out" / "cases.html")
     counts = {line[:17].strip(): int(line[17:]) for line in lines[:4]}
     review = pd.read_csv(tmp_path / "out" / "suspected_labels.csv")
     assert counts.pop("suspected labels") == len(review)
@@ -164,9 +163,9 @@ def test_the_command_writes_the_table_and_the_page(report, tmp_path):
         "false positives": (~truth & (p >= 0.3)).sum(),
     }
     table = pd.read_csv(tmp_path / "out" / "weak_decisions.csv")
-    assert list(table.columns) == weak.COLUMNS
+    assert list(table.columns) == cases_page.COLUMNS
     assert set(table["image_id"]) == set(predictions["image_id"][is_weak])
-    page = (tmp_path / "out" / "investigation.html").read_text()
+    page = (tmp_path / "out" / "cases.html").read_text()
     assert page.count('<img src="data:image/jpeg') == 2 * sum(
         min(n, 24) for n in (*counts.values(), len(review))
     )
@@ -183,7 +182,7 @@ def test_what_is_in_a_report_cannot_become_markup(report, tmp_path):
     table = pd.read_parquet(folder / "predictions.parquet").assign(diagnosis="<script>alert(1)</script>")
     table.to_parquet(folder / "predictions.parquet")
     assert investigate(folder, "--band", "0,1").exit_code == 0
-    page = (folder / "investigation.html").read_text()
+    page = (folder / "cases.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
@@ -196,7 +195,7 @@ def test_an_image_that_is_gone_is_exit_code_1(report, tmp_path):
     result = investigate(folder, "--band", "0,1")
     assert result.exit_code == 1
     assert "gone.jpg: " in result.stderr
-    assert "1 of the images can no longer be read" in (folder / "investigation.html").read_text()
+    assert "1 of the images can no longer be read" in (folder / "cases.html").read_text()
 
 
 def test_a_report_of_another_model_or_a_bad_band_is_refused(report, tmp_path):
@@ -209,10 +208,10 @@ def test_a_report_of_another_model_or_a_bad_band_is_refused(report, tmp_path):
     metrics["model"]["path"] = str(folder / "tiny")
     (folder / "metrics.json").write_text(json.dumps(metrics))
     other = {name: Calibration("temperature", 0.9) for name in ("malignant", "melanoma")}
-    points = tiny.points({"malignant": 0.4, "melanoma": 0.2})
+    points = models.points({"malignant": 0.4, "melanoma": 0.2})
     sets = PredictionSets(0.95, 0.1, 0.9, 400, 400)
     for changes in ({"operating_points": points}, {"calibration": other}, {"prediction_sets": sets}):
-        tiny.write_card(folder / "tiny.json", **changes)
+        models.write_card(folder / "tiny.json", **changes)
         result = investigate(folder, "--out", tmp_path / "out")
         assert isinstance(result.exception, DataError)
         assert "its model has changed since; evaluate again" in str(result.exception)

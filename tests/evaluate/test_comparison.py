@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from made_up import predictions
+from helpers.datasets import predictions
 from melascope.evaluate.comparison import roc_auc_gain
 
 

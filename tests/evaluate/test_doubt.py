@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from made_up import card, make_data
+from helpers.datasets import card, make_data
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
@@ -15,7 +15,7 @@ from melascope.evaluate import doubt
 from melascope.images import load
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
-from melascope.learn.calibration import PredictionSets
+from melascope.model.decision import PredictionSets
 
 SIDE = 48
 

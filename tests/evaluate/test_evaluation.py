@@ -14,7 +14,8 @@ from sklearn import metrics as reference
 from typer import Typer
 from typer.testing import CliRunner
 
-from made_up import DATA_HASH, card, predictions
+from helpers.datasets import DATA_HASH, card, predictions
+from helpers.models import MALIGNANT_ONLY
 from melascope import manifest
 from melascope.cli.evaluate import evaluate as verb
 from melascope.errors import DataError
@@ -22,8 +23,7 @@ from melascope.evaluate import evaluation
 from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess, evaluate, read
 from melascope.infer.answer import Answer
-from melascope.learn.card import Card
-from tiny import MALIGNANT_ONLY
+from melascope.model.card import Card
 
 TEST = Origin("data", DATA_HASH, "test")
 

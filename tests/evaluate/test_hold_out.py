@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from made_up import make_data
+from helpers.datasets import make_data
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
-from melascope.evaluate import evaluation, transfer
+from melascope.evaluate import evaluation, hold_out
 from melascope.learn import training
 from melascope.learn.settings import Settings
 from melascope.prepare import folds
@@ -76,8 +76,8 @@ def test_what_cannot_be_held_out_is_one_line(table):
 def test_each_source_is_tested_by_a_model_of_the_others(tmp_path, monkeypatch):
     data, out = make_data(tmp_path / "data", 96, sources=("first", "second set/one")), tmp_path / "out"
     settings = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=1, batch=8, rate=1e-2)
-    found = transfer.transfer(data, out, settings)
-    assert json.loads((out / "transfer.json").read_text()) == json.loads(json.dumps(found))
+    found = hold_out.transfer(data, out, settings)
+    assert json.loads((out / "hold-out.json").read_text()) == json.loads(json.dumps(found))
     rows = found["targets"]["malignant"]
     assert [row["source"] for row in rows] == ["first", "second set", "mean"]
     assert [row["n"] for row in rows] == [48, 48, 96]

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import tiny
-from made_up import card
+from helpers import models
+from helpers.datasets import card
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
-from melascope.evaluate import attribution, sanity
-from melascope.explain.hiding import alone, hidden
+from melascope.evaluate import lesion, sanity
+from melascope.evaluate.hiding import alone, hidden
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 from melascope.synthetic import MELANOMA, NEVUS, Style, draw
@@ -68,18 +68,18 @@ def data(tmp_path: Path) -> Path:
 
 def _run(monkeypatch: pytest.MonkeyPatch, data: Path, where: np.ndarray) -> dict:
     monkeypatch.setattr(Predictor, "load", lambda *_: Looks(where))
-    monkeypatch.setattr(attribution, "_FAITHFUL", 6)
-    monkeypatch.setattr(attribution, "randomised", lambda *_: None)
+    monkeypatch.setattr(lesion, "_FAITHFUL", 6)
+    monkeypatch.setattr(lesion, "randomised", lambda *_: None)
     result = CliRunner().invoke(
         app,
         ["attribution", "model", str(data), "--masks", str(data / "masks"), "--out", str(data / "out")],
     )
     assert result.exit_code == 0, result.output
-    page = (data / "out" / "attribution.html").read_text()
+    page = (data / "out" / "lesion.html").read_text()
     assert "What the answers rest on" in page
     assert "never replaces one" in page
     assert "lesion alone 0&nbsp;%" in " ".join(page.split())
-    return json.loads((data / "out" / "attribution.json").read_text())
+    return json.loads((data / "out" / "lesion.json").read_text())
 
 
 def test_a_model_of_lesions_has_nothing_left_without_them(data, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_model_of_surroundings_does_as_well_without_lesions(data, monkeypatch)
 def test_without_a_mask_nothing_is_said(data, monkeypatch, tmp_path):
     monkeypatch.setattr(Predictor, "load", lambda *_: Looks(INSIDE))
     with pytest.raises(DataError, match="no image of the split test has a mask"):
-        attribution.attribute("model", data, [str(tmp_path / "other.png")], tmp_path / "out")
+        lesion.attribute("model", data, [str(tmp_path / "other.png")], tmp_path / "out")
 
 
 @pytest.mark.parametrize("diagnosis", [NEVUS, MELANOMA])
@@ -150,9 +150,9 @@ def test_deletion_by_heat_falls_faster_where_the_heat_is_right():
 
 
 def test_maps_of_shuffled_weights_are_other_maps(tmp_path):
-    tiny.build().save(tmp_path / "tiny.keras")
-    tiny.write_card(tmp_path / "tiny.keras")
-    shown = [tiny.lesion(seed, 96, 96) for seed in range(6)]
+    models.build().save(tmp_path / "tiny.keras")
+    models.write_card(tmp_path / "tiny.keras")
+    shown = [models.lesion(seed, 96, 96) for seed in range(6)]
     predictor = Predictor.load(tmp_path / "tiny.keras")
     rows = sanity.randomised(tmp_path / "tiny.keras", shown, predictor, 0)
     assert rows[-1]["layers"] == rows[-1]["of"] == 3

@@ -8,13 +8,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from made_up import card, make_data
+from helpers.datasets import card, make_data
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.evaluate import stress
 from melascope.evaluate.stress import CHANGES, SIDE, Change
-from melascope.images import fit, load
+from melascope.images import load, square
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 from melascope.synthetic import NEVUS, Style, draw
@@ -105,7 +105,7 @@ def test_one_class_cannot_be_stressed(data, tmp_path):
 
 
 def test_every_change_changes_the_image_the_stronger_the_more():
-    pixels = fit(draw(5, NEVUS, Style(300, 300)).pixels, SIDE)
+    pixels = square(draw(5, NEVUS, Style(300, 300)).pixels, SIDE)
     for change in CHANGES:
         distances = []
         for level in change.levels:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import tiny
+from helpers import models
 from melascope.cli.main import app
 from melascope.errors import DataError, ModelError
 from melascope.explain.cam import heat_map
@@ -42,7 +42,7 @@ def test_a_heat_map_runs_from_zero_to_its_own_maximum():
 
 
 def test_heat_is_drawn_where_it_is_and_nowhere_else():
-    pixels = tiny.lesion(0, 64, 64)
+    pixels = models.lesion(0, 64, 64)
     square, overlay = pair(pixels, CAM, 64)
     changed = np.abs(np.asarray(overlay, dtype=int) - np.asarray(square)).sum(-1)
     assert (np.asarray(square) == pixels).all()
@@ -88,7 +88,7 @@ def test_the_overlay_lies_on_the_central_square_that_the_network_saw(width, heig
     ],
 )
 def test_every_answer_has_a_panel(changes):
-    page = panel(tiny.lesion(0), answer(**changes), "melanoma" if "melanoma" in changes else "malignant")
+    page = panel(models.lesion(0), answer(**changes), "melanoma" if "melanoma" in changes else "malignant")
     assert page.width < 1000
     words = np.asarray(page.convert("L"))[-60:]
     assert (words < 150).any()  # something is written there
@@ -130,9 +130,9 @@ def test_targets_differ_and_one_that_was_not_learned_is_refused(tiny_model, pict
     assert made["malignant"] != made["melanoma"]
     for suffix in (".keras", ".onnx"):
         (tmp_path / f"tiny{suffix}").write_bytes(tiny_model.with_suffix(suffix).read_bytes())
-    tiny.write_card(
+    models.write_card(
         tmp_path / "tiny",
-        **tiny.MALIGNANT_ONLY,
+        **models.MALIGNANT_ONLY,
     )
     result = explain(pictures / "00.png", "--model", tmp_path / "tiny", "--out", tmp_path / "none",
                      "--target", "melanoma")  # fmt: skip

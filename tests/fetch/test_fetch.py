@@ -1,6 +1,5 @@
 """Images from the archive: all of them, whole, licensed, whatever goes wrong on the way."""
 
-import csv
 import hashlib
 import json
 import os
@@ -13,19 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from archive_server import ArchiveServer, Faults, Held, attribution_txt, found_by, license_txt, make_images
-from melascope.cli.main import app
+from helpers.fake_isic import ArchiveServer, Faults, Held, attribution_txt, found_by, license_txt, make_images
+from helpers.fetching import DERMOSCOPIC, archive, contents, fetch, melascope, names, pictures, rows
 from melascope.errors import DataError
-from melascope.fetch import isic
-from melascope.fetch.archive import Addresses, Archive, Entry
-from melascope.fetch.client import Client
+from melascope.fetch.isic_api import Archive, Entry
 from melascope.fetch.ledger import Ledger, Row
 from melascope.fetch.listing import Asked, Listing
 from melascope.prepare.records import read_records
-
-DERMOSCOPIC = "image_type:dermoscopic"
 
 
 @pytest.fixture(scope="module")
@@ -37,39 +31,6 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
 def server(held: list[Held]) -> Iterator[ArchiveServer]:
     with ArchiveServer(held) as server:
         yield server
-
-
-def archive(server: ArchiveServer, jobs: int = 8) -> Archive:
-    base = server.base
-    return Archive(Client(jobs, first_wait=0.01), Addresses(f"{base}api/v2/", base, f"{base}old/"))
-
-
-def fetch(server: ArchiveServer, out: Path, query: str = DERMOSCOPIC, **options: Any) -> list[Row]:
-    asked = {name: options.pop(name) for name in ("collections", "limit", "licenses") if name in options}
-    return isic.fetch(archive(server), Asked(query, **asked), out, jobs=8, **options)
-
-
-def melascope(server: ArchiveServer, *words: object) -> Result:
-    return CliRunner().invoke(app, ["fetch", *map(str, words)], env=server.environment)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Hash of every file of a folder, hidden ones too, but for the lock."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def rows(folder: Path) -> dict[str, dict[str, str]]:
-    with open(folder / "metadata.csv", encoding="utf-8", newline="") as file:
-        return {row["isic_id"]: row for row in csv.DictReader(file)}
-
-
-def names(held: list[Held]) -> set[str]:
-    return {f"{image.isic_id}{image.suffix}" for image in held}
-
-
-def pictures(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("ISIC_*")}
 
 
 # A whole fetch
@@ -335,9 +296,9 @@ def test_retry_after_is_honoured_in_both_forms(
 ) -> None:
     import email.utils
 
-    import archive_server
+    from helpers import fake_isic
 
-    answer = archive_server.Handler._send
+    answer = fake_isic.Handler._send
     left = [1]
 
     def busy(self: Any, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
@@ -347,7 +308,7 @@ def test_retry_after_is_honoured_in_both_forms(
         else:
             answer(self, status, body, kind, headers)
 
-    monkeypatch.setattr(archive_server.Handler, "_send", busy)
+    monkeypatch.setattr(fake_isic.Handler, "_send", busy)
     start = time.monotonic()
     assert archive(server).size(DERMOSCOPIC)
     assert time.monotonic() - start > least
@@ -356,11 +317,11 @@ def test_retry_after_is_honoured_in_both_forms(
 def test_a_server_that_wants_to_be_left_alone_for_long_is(
     server: ArchiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import archive_server
+    from helpers import fake_isic
 
-    answer = archive_server.Handler._send
+    answer = fake_isic.Handler._send
     monkeypatch.setattr(
-        archive_server.Handler,
+        fake_isic.Handler,
         "_send",
         lambda self, *_: answer(self, 503, b"", "text/plain", {"Retry-After": "3600"}),
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from archive_server import ArchiveServer, Faults, Held, found_by, make_images
-from test_fetch import contents, fetch, names, pictures, rows
+from helpers.fake_isic import ArchiveServer, Faults, Held, found_by, make_images
+from helpers.fetching import contents, fetch, names, pictures, rows
 
 pytest.importorskip("isic_cli", reason="needs the official command; pip install isic-cli")
 

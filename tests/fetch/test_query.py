@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archive_server import Held, found_by, make_images, parquet
+from helpers.fake_isic import Held, found_by, make_images, parquet
 from melascope.errors import DataError
 from melascope.fetch import snapshot
 from melascope.fetch.query import QueryError, UnsuitedError, parse

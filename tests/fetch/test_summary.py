@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from archive_server import ArchiveServer, Held, found_by, make_images
+from helpers.fake_isic import ArchiveServer, Held, found_by, make_images
+from helpers.fetching import DERMOSCOPIC, make_challenge, melascope
 from melascope.errors import DataError
-from melascope.report import fetched
-from test_fetch import DERMOSCOPIC, melascope
-from test_fetch_zip import make_challenge
+from melascope.report import collection
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def server(held: list[Held]) -> Iterator[ArchiveServer]:
 
 
 def counts(folder: Path, by: str) -> dict[str, list[int]]:
-    table = fetched.write(folder)
+    table = collection.write(folder)
     return {str(row[1]): list(map(int, row[2:])) for row in table[table["by"] == by].itertuples(index=False)}
 
 
@@ -66,7 +65,7 @@ def test_of_a_challenge_it_knows_the_year(server: ArchiveServer, tmp_path: Path)
 
 def test_where_nothing_is_there_is_nothing_to_count(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        fetched.write(tmp_path)
+        collection.write(tmp_path)
 
 
 def test_the_pages_are_no_tables_of_labels(server: ArchiveServer, tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from archive_server import ArchiveServer, Faults, Held, make_images, zip_of
+from helpers.fake_isic import ArchiveServer, Faults, Held, make_images, zip_of
+from helpers.fetching import make_challenge
 from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.fetch import challenge, zips
-from melascope.fetch.archive import Addresses, Archive
 from melascope.fetch.client import Client, RefusedError
 from melascope.fetch.folder import PART
+from melascope.fetch.isic_api import Addresses, Archive
 from melascope.fetch.resume import Resumed
 from melascope.fetch.unpack import UnsafeError, members
 from melascope.prepare.records import read_records
@@ -118,22 +119,6 @@ def test_a_server_without_ranges_is_asked_for_the_whole_again(server: ArchiveSer
 
 
 # Challenges
-
-
-def make_challenge(server: ArchiveServer, where: str = "challenges") -> None:
-    for name in challenge.CHALLENGES["2016"].sizes:
-        if name.endswith(".csv"):
-            rows = "".join(
-                f"{i.isic_id},{('benign', 'malignant')[n % 2]}\n" for n, i in enumerate(server.held[5:])
-            )
-            body = rows.encode()
-        else:
-            packed = io.BytesIO()
-            with zipfile.ZipFile(packed, "w") as images:
-                for image in server.held[5:]:
-                    images.writestr(f"ISBI2016/{image.isic_id}.jpg", image.path.read_bytes())
-            body = packed.getvalue()
-        server.files[f"/{where}/2016/{name}"] = body
 
 
 def test_a_challenge_is_got_and_goes_into_prepare(server: ArchiveServer, tmp_path: Path) -> None:

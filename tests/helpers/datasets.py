@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from helpers.models import points
 from melascope import manifest
-from melascope.learn.calibration import Calibration
-from melascope.learn.card import Card
-from tiny import points
+from melascope.model.card import Card
+from melascope.model.decision import Calibration
 
 DATA_HASH = "ab" * 32
 

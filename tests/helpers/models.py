@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from melascope.files import sha256
-from melascope.learn.calibration import Calibration, OperatingPoint, PredictionSets
-from melascope.learn.card import Card
+from melascope.model.card import Card
+from melascope.model.decision import Calibration, OperatingPoint, PredictionSets
 
 SIZE = 48
 TEMPERATURE = {"malignant": 1.5, "melanoma": 0.8}

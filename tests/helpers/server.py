@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from melascope.infer.predictor import SHIPPED
+from melascope.model.folder import SHIPPED
 
 CODE = "from melascope.cli.main import main; main()"
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tiny
+from helpers import models
 from melascope import files
 from melascope.errors import ModelError
 from melascope.images import load
-from melascope.infer import convert
+from melascope.infer import conversion
 from melascope.infer.answer import decide
 from melascope.infer.predictor import Predictor
-from melascope.learn import network
+from melascope.learn import convert, network
 from melascope.learn.backend import keras
 
 
@@ -32,23 +32,23 @@ def here(monkeypatch) -> None:
         with files.replacing(onnx_path) as beside:
             convert.convert(keras_path, beside)
 
-    monkeypatch.setattr(convert, "to_onnx", whole_or_not)
+    monkeypatch.setattr(conversion, "to_onnx", whole_or_not)
 
 
 def test_answers_are_those_of_keras_with_the_card_applied(tiny_model, pictures):
     paths = sorted(map(str, pictures.iterdir()))
     answers = list(Predictor.load(tiny_model).predict(paths))
     net = keras.saving.load_model(tiny_model, compile=False)
-    pixels = np.stack([load(path, tiny.SIZE) for path in paths]).astype(np.float32)
-    logits = network.part(net, "logits").predict(pixels, verbose=0)
+    pixels = np.stack([load(path, models.SIZE) for path in paths]).astype(np.float32)
+    logits = network.truncated_at(net, "logits").predict(pixels, verbose=0)
     assert np.ptp(logits) > 1
-    expected = 1 / (1 + np.exp(-logits / list(tiny.TEMPERATURE.values())))
+    expected = 1 / (1 + np.exp(-logits / list(models.TEMPERATURE.values())))
     expected[:, 1] = expected.min(axis=1)  # a melanoma is malignant
     np.testing.assert_allclose([(a.malignant, a.melanoma) for a in answers], expected, atol=1e-5)
     assert [a.path for a in answers] == paths
     assert {a.label for a in answers} == {"malignant", "benign"}
     for answer in answers:
-        assert (answer.label == "malignant") == (answer.malignant >= tiny.THRESHOLD["malignant"])
+        assert (answer.label == "malignant") == (answer.malignant >= models.THRESHOLD["malignant"])
         sure = answer.malignant if answer.label == "malignant" else 1 - answer.malignant
         assert answer.confidence == sure
 
@@ -95,7 +95,7 @@ def test_a_model_is_named_by_file_stem_or_folder(word, copy, pictures, monkeypat
 
 def test_the_converted_file_and_the_card_suffice(copy, pictures, monkeypatch):
     copy.unlink()
-    monkeypatch.setattr(convert, "to_onnx", None)
+    monkeypatch.setattr(conversion, "to_onnx", None)
     assert next(Predictor.load(copy).predict([str(pictures / "00.png")])).status == "ok"
 
 
@@ -108,7 +108,7 @@ def test_a_converted_file_that_does_not_serve_is_made_anew(state, copy, pictures
     elif state == "broken":
         onnx.write_bytes(onnx.read_bytes()[:2000])
     else:
-        other = tiny.build()
+        other = models.build()
         other.get_layer("logits").set_weights([np.zeros((16, 2)), np.zeros(2)])
         other.save(copy.parent / "other.keras")
         convert.convert(copy.parent / "other.keras", onnx)
@@ -130,9 +130,9 @@ def test_the_cache_serves_where_the_folder_cannot_be_written(copy, tmp_path, mon
 
 
 def test_a_target_that_was_not_learned_is_none(copy, pictures):
-    tiny.write_card(
+    models.write_card(
         copy,
-        **tiny.MALIGNANT_ONLY,
+        **models.MALIGNANT_ONLY,
     )
     answer = next(Predictor.load(copy).predict([str(pictures / "00.png")]))
     assert answer.melanoma is None
@@ -151,11 +151,11 @@ def test_models_that_are_none_are_one_line(copy, tmp_path, here):
     says("empty: no such model", tmp_path / "empty")
     (tmp_path / "text.keras").write_text("not a model")
     says(r"text\.json: missing", tmp_path / "text.keras")
-    tiny.write_card(tmp_path / "text.json")
+    models.write_card(tmp_path / "text.json")
     says(r"text\.keras: not a \.keras file", tmp_path / "text.keras")
-    tiny.write_card(copy, input_size=tiny.SIZE + 1)
+    models.write_card(copy, input_size=models.SIZE + 1)
     says("something else than its card says")
-    tiny.write_card(copy, keras_sha256="0" * 64)
+    models.write_card(copy, keras_sha256="0" * 64)
     says("not the model that its card tiny.json describes")
     copy.unlink()
     says("not made from the model that its card describes; get its .keras file too")
@@ -169,13 +169,13 @@ def test_weights_that_give_no_number_give_no_answer(copy, pictures, here):
     net = keras.saving.load_model(copy, compile=False)
     net.get_layer("logits").set_weights([np.full((16, 2), np.inf), np.zeros(2)])
     net.save(copy)
-    tiny.write_card(copy)
+    models.write_card(copy)
     with pytest.raises(ModelError, match=r"tiny"):
         list(Predictor.load(copy).predict([str(pictures / "00.png")]))
 
 
 def test_a_decision_follows_from_the_digits_that_are_shown():
-    assert decide(0.31, 0.31, tiny.SETS) == ("malignant", 0.31, True)
-    assert decide(0.2999996, 0.3000004, tiny.SETS) == ("malignant", 0.2999996, True)  # both shown as 0.3
-    assert decide(0.299999, 0.3, tiny.SETS)[0] == "benign"
-    assert decide(0.1, 0.3, tiny.SETS) == ("benign", 0.9, False)
+    assert decide(0.31, 0.31, models.SETS) == ("malignant", 0.31, True)
+    assert decide(0.2999996, 0.3000004, models.SETS) == ("malignant", 0.2999996, True)  # both shown as 0.3
+    assert decide(0.299999, 0.3, models.SETS)[0] == "benign"
+    assert decide(0.1, 0.3, models.SETS) == ("benign", 0.9, False)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-import tiny
+from helpers import models
 from melascope import files, images
-from melascope.infer.gate import refusal
+from melascope.infer.refusal import refusal
 from melascope.quality import measure
 
 
 def spoilt(how) -> np.ndarray:
-    return np.asarray(how(Image.fromarray(tiny.lesion(1, 400, 300))))
+    return np.asarray(how(Image.fromarray(models.lesion(1, 400, 300))))
 
 
 def scaled(factor: float, offset: float = 0.0):
@@ -19,7 +19,7 @@ def scaled(factor: float, offset: float = 0.0):
 
 
 def test_a_good_image_passes():
-    assert refusal(measure(tiny.lesion(1, 400, 300))) is None
+    assert refusal(measure(models.lesion(1, 400, 300))) is None
 
 
 @pytest.mark.parametrize(

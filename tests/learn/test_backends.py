@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from made_up import make_data
-from tiny import write_pictures
+from helpers.datasets import make_data
+from helpers.models import write_pictures
 
 MELASCOPE = Path(sys.executable).with_name("melascope")
 
@@ -42,7 +42,7 @@ def test_training_and_answers(backend, tmp_path):
     script = (
         "import sys, json, numpy as np; from melascope import images; from melascope.learn import network\n"
         "pixels = np.stack([images.load(path, 32) for path in sys.argv[2:]]).astype('float32')\n"
-        "net = network.part(network.load(sys.argv[1]), 'logits')\n"
+        "net = network.truncated_at(network.load(sys.argv[1]), 'logits')\n"
         "print(json.dumps(np.asarray(net.predict_on_batch(pixels))[:, 0].tolist()))\n"
     )
     done = subprocess.run(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from melascope.learn.calibration import PredictionSets
 from melascope.learn.conformal import Reference
+from melascope.model.decision import PredictionSets
 
 
 def cases(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

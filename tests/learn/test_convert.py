@@ -11,17 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
-import tiny
+from helpers import models
 from melascope.errors import ModelError
 from melascope.explain.cam import heat_map
 from melascope.files import sha256
 from melascope.images import load
-from melascope.infer import convert, graph, runtime
+from melascope.infer import conversion, runtime
 from melascope.infer.predictor import Predictor
-from melascope.learn import backbones, network
+from melascope.learn import backbones, convert, network
 from melascope.learn.backend import keras
-from melascope.learn.calibration import Calibration
-from melascope.learn.card import Card
+from melascope.model import onnx_file
+from melascope.model.card import Card
+from melascope.model.decision import Calibration
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_the_converted_file_says_what_keras_says_for_any_batch(mobilenet):
         pixels = np.random.default_rng(batch).uniform(0, 255, (batch, 32, 32, 3)).astype(np.float32)
         logits, cam, views = session.run(["logits", "cam", "views"], {"image": pixels})
         mean, contrast, spread = np.split(views, 3, axis=1)
-        by_keras = np.split(network.views(net).predict(pixels, verbose=0), 3, axis=1)
+        by_keras = np.split(network.gate_features(net).predict(pixels, verbose=0), 3, axis=1)
         np.testing.assert_allclose(mean, by_keras[0], atol=1e-4)
         np.testing.assert_allclose(contrast, by_keras[1], atol=1e-4)
         # Squared: of a channel that hardly varies, the spread is a root of what float32 leaves of a difference.
@@ -85,11 +86,11 @@ def test_the_activation_map_equals_autograd_grad_cam(tiny_model, target):
     """Selvaraju et al. 2017, computed by the book: gradients averaged over places weigh the feature maps."""
     session = onnxruntime.InferenceSession(tiny_model.with_suffix(".onnx"))
     net = keras.saving.load_model(tiny_model, compile=False)
-    graph = keras.Model(net.input, [net.get_layer("pool").input, net.get_layer("logits").output])
+    onnx_file = keras.Model(net.input, [net.get_layer("pool").input, net.get_layer("logits").output])
     shown = 0
     for seed in range(8):
-        pixels = tiny.lesion(seed, tiny.SIZE, tiny.SIZE)[None].astype(np.float32)
-        features, logits = graph(torch.tensor(pixels))
+        pixels = models.lesion(seed, models.SIZE, models.SIZE)[None].astype(np.float32)
+        features, logits = onnx_file(torch.tensor(pixels))
         gradient = torch.autograd.grad(logits[0, target], features)[0]
         alpha = gradient.mean(dim=(1, 2), keepdim=True)
         expected = torch.relu((alpha * features).sum(-1))[0].detach().numpy()
@@ -115,7 +116,7 @@ def test_the_activation_map_of_a_network_computed_by_hand(tmp_path):
     logits.set_weights([np.array([[2, 0], [-1, 1]], dtype=np.float32), np.array([5, 7], dtype=np.float32)])
     net.save(tmp_path / "hand.keras")
     convert.convert(tmp_path / "hand.keras", tmp_path / "hand.onnx")
-    tiny.write_card(tmp_path / "hand.json", input_size=4)
+    models.write_card(tmp_path / "hand.json", input_size=4)
     red, green = [[200, 0], [100, 0]], [[0, 80], [100, 0]]
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
     pixels[..., 0], pixels[..., 1] = np.kron(red, np.ones((2, 2))), np.kron(green, np.ones((2, 2)))
@@ -130,9 +131,9 @@ def test_the_activation_map_of_a_network_computed_by_hand(tmp_path):
 @pytest.mark.parametrize(
     "unfit",
     [
-        lambda: tiny.build(pooled=keras.layers.Dense(16, activation="relu")),
-        lambda: tiny.build(pooled=keras.layers.Dense(5)),
-        lambda: tiny.build(activation="sigmoid"),
+        lambda: models.build(pooled=keras.layers.Dense(16, activation="relu")),
+        lambda: models.build(pooled=keras.layers.Dense(5)),
+        lambda: models.build(activation="sigmoid"),
         lambda: keras.Sequential(
             [
                 keras.Input((32, 32, 3)),
@@ -155,20 +156,20 @@ def test_another_process_converts_and_two_at_once_do_no_harm(tiny_model, tmp_pat
     """What the predictor calls: no framework enters this process, and the file is one or the other's, whole."""
     shutil.copy(tiny_model, tmp_path / "twin.keras")
     with ThreadPoolExecutor(2) as both:
-        list(both.map(convert.to_onnx, [tmp_path / "twin.keras"] * 2, [tmp_path / "twin.onnx"] * 2))
+        list(both.map(conversion.to_onnx, [tmp_path / "twin.keras"] * 2, [tmp_path / "twin.onnx"] * 2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["twin.keras", "twin.onnx"]
     card = Card.read(tiny_model.with_suffix(".json"))
     assert runtime.read(tmp_path / "twin.onnx", card) == tiny_model.with_suffix(".onnx").read_bytes()
 
 
 def test_a_file_that_kills_what_converts_it_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "_LIMIT_S", 0.05)
+    monkeypatch.setattr(conversion, "_LIMIT_S", 0.05)
     with pytest.raises(ModelError, match=r"slow\.keras: takes more than 0.05 s to convert"):
-        convert.to_onnx(tmp_path / "slow.keras", tmp_path / "no.onnx")
-    monkeypatch.setattr(convert, "_LIMIT_S", 60)
+        conversion.to_onnx(tmp_path / "slow.keras", tmp_path / "no.onnx")
+    monkeypatch.setattr(conversion, "_LIMIT_S", 60)
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(ModelError, match=r"slow\.keras: what converts it died of it"):
-        convert.to_onnx(tmp_path / "slow.keras", tmp_path / "no.onnx")
+        conversion.to_onnx(tmp_path / "slow.keras", tmp_path / "no.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,7 +186,7 @@ def test_every_family_is_converted(name, tmp_path):
             layer.set_weights([w + rng.uniform(0, 0.3, w.shape) for w in layer.get_weights()])
     net.save(tmp_path / "net.keras")
     convert.convert(tmp_path / "net.keras", tmp_path / "net.onnx")
-    found = graph.inspect((tmp_path / "net.onnx").read_bytes(), "net.onnx")
+    found = onnx_file.inspect((tmp_path / "net.onnx").read_bytes(), "net.onnx")
     assert found.operations["Conv"] > 20
 
 
@@ -195,7 +196,7 @@ def test_batch_normalisation_is_folded_away(mobilenet):
 
     What the gate judges by is four operations for each of nine stages, and twenty for all.
     """
-    operations = graph.inspect(mobilenet.with_suffix(".onnx").read_bytes(), "x").operations
+    operations = onnx_file.inspect(mobilenet.with_suffix(".onnx").read_bytes(), "x").operations
     assert operations["Conv"] == 52 + 1
     assert operations["Clip"] == 35
     assert operations.total() < 120 + 9 * 4 + 20
@@ -210,7 +211,7 @@ def test_on_500_real_images_the_predictor_says_what_keras_says(shared_data, tmp_
     kernel = np.random.default_rng(0).normal(0, 0.05, (1280, 2))
     net.get_layer("logits").set_weights([kernel, np.zeros(2)])
     net.save(tmp_path / "real.keras")
-    tiny.write_card(
+    models.write_card(
         tmp_path / "real.keras",
         input_size=160,
         calibration=dict.fromkeys(("malignant", "melanoma"), Calibration("temperature")),

@@ -9,10 +9,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from made_up import card
+from helpers.datasets import card
 from melascope.errors import DataError, ModelError
-from melascope.learn import operating
-from melascope.learn.calibration import Calibration
+from melascope.learn import fit_decision
+from melascope.model.decision import Calibration
 
 
 def sample(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ def apart(n: int) -> np.ndarray:
 
 def test_temperature_undoes_overconfidence():
     honest, truth = sample(20_000)
-    fitted = operating.temperature(honest * 3, truth)
+    fitted = fit_decision.temperature(honest * 3, truth)
     assert fitted.slope == pytest.approx(1 / 3, rel=0.05)
     assert fitted.offset == 0
 
@@ -40,14 +40,14 @@ def test_platt_is_that_of_scikit_learn():
     theirs = CalibratedClassifierCV(FrozenEstimator(theirs), method="sigmoid", ensemble=False).fit(
         logits, truth
     )
-    ours = operating.platt(logits[:, 0], truth)
+    ours = fit_decision.platt(logits[:, 0], truth)
     np.testing.assert_allclose(ours(logits[:, 0]), theirs.predict_proba(logits)[:, 1], atol=2e-3)
     assert (ours.slope, ours.offset) == (pytest.approx(0.5, rel=0.1), pytest.approx(-0.5, abs=0.1))
 
 
 def test_isotonic_is_that_of_scikit_learn_and_never_certain():
     honest, truth = sample(500)
-    ours = operating.isotonic(honest, truth)
+    ours = fit_decision.isotonic(honest, truth)
     grid = np.linspace(-15, 15, 401)
     theirs = IsotonicRegression(out_of_bounds="clip").fit(honest, truth).predict(grid)
     np.testing.assert_allclose(ours(grid), np.clip(theirs, 1 / 502, 501 / 502), atol=1e-12)
@@ -64,22 +64,22 @@ def test_isotonic_is_that_of_scikit_learn_and_never_certain():
 )
 def test_the_method_that_fits_is_chosen(distort, expected):
     honest, truth = sample(4_000)
-    chosen, losses = operating.calibrate(distort(honest), truth, apart(4_000))
+    chosen, losses = fit_decision.calibrate(distort(honest), truth, apart(4_000))
     assert chosen.method == expected
-    assert set(losses) == set(operating.METHODS)
+    assert set(losses) == set(fit_decision.METHODS)
 
 
 def test_on_few_images_the_simplest_is_kept():
     honest, truth = sample(60)
-    assert operating.calibrate(honest * 2, truth, apart(60))[0].method == "temperature"
-    assert operating.calibrate(honest * 2, truth, np.where(truth, "a", "b").astype(object))[1] == {}
+    assert fit_decision.calibrate(honest * 2, truth, apart(60))[0].method == "temperature"
+    assert fit_decision.calibrate(honest * 2, truth, np.where(truth, "a", "b").astype(object))[1] == {}
 
 
 @pytest.mark.parametrize("n", [1, 7, 20, 40, 1000])
 def test_threshold_reaches_the_sensitivity_and_no_higher_one_does(n):
     rng = np.random.default_rng(n)
     p, truth = rng.uniform(size=3 * n), np.repeat([1.0, 0.0, 0.0], n)
-    threshold = operating.threshold_for_sensitivity(p, truth, 0.95)
+    threshold = fit_decision.threshold_for_sensitivity(p, truth, 0.95)
     positives = p[truth == 1]
     assert np.mean(positives >= threshold) >= 0.95
     assert np.mean(positives > threshold) < 0.95
@@ -92,8 +92,8 @@ def test_the_confident_threshold_holds_as_often_as_it_says():
     for _ in range(2_000):
         p = rng.uniform(size=150)
         truth = np.ones(150)
-        failures["confident"] += operating.confident_threshold(p, truth, apart(150), 0.9) > 0.1
-        failures["reached"] += operating.threshold_for_sensitivity(p, truth, 0.9) > 0.1
+        failures["confident"] += fit_decision.confident_threshold(p, truth, apart(150), 0.9) > 0.1
+        failures["reached"] += fit_decision.threshold_for_sensitivity(p, truth, 0.9) > 0.1
     assert 0.02 < failures["confident"] / 2_000 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2_000)
     assert (
         failures["reached"] / 2_000 > 0.4
@@ -102,7 +102,7 @@ def test_the_confident_threshold_holds_as_often_as_it_says():
 
 def test_a_higher_sensitivity_never_misses_more_where_cases_are_too_few_to_assure_it():
     chances, truth = np.arange(1, 28) / 100, np.ones(27)  # enough to assure 0.82 and 0.89, and no more
-    points = operating.points(chances, truth, apart(27))
+    points = fit_decision.fit_operating_points(chances, truth, apart(27))
     assert [point.held for point in points] == [True, True, False, False]
     assert [point.threshold for point in points] == [0.02, 0.01, 0.01, 0.01]
 
@@ -114,8 +114,8 @@ def test_the_exact_bound_is_no_weaker_than_that_of_mapie():
     theirs = BinaryClassificationController(
         lambda x: np.stack([1 - x[:, 0], x[:, 0]], axis=1), "recall", 0.95, 0.95, list_predict_params=grid
     ).calibrate(p[:, None], truth.astype(int))
-    ours = operating.confident_threshold(p, truth, apart(3_000), 0.95)
-    reached = operating.threshold_for_sensitivity(p, truth, 0.95)
+    ours = fit_decision.confident_threshold(p, truth, apart(3_000), 0.95)
+    reached = fit_decision.threshold_for_sensitivity(p, truth, 0.95)
     assert theirs.best_predict_param <= ours < reached
     assert ours - theirs.best_predict_param < 0.02
 
@@ -123,18 +123,18 @@ def test_the_exact_bound_is_no_weaker_than_that_of_mapie():
 def test_images_of_one_case_are_no_further_evidence():
     rng = np.random.default_rng(0)
     p, truth = rng.uniform(size=80), np.ones(80)
-    once = operating.confident_threshold(p, truth, apart(80), 0.95)
+    once = fit_decision.confident_threshold(p, truth, apart(80), 0.95)
     assert once is not None
     repeated = np.repeat(p, 3) + rng.uniform(0, 0.1, 240) * np.tile([0, 1, 1], 80)
-    assert operating.confident_threshold(repeated, np.ones(240), np.repeat(apart(80), 3), 0.95) == once
-    assert operating.confident_threshold(p[:50], truth[:50], apart(50), 0.95) is None  # 0.95 ** 50 > 0.05
+    assert fit_decision.confident_threshold(repeated, np.ones(240), np.repeat(apart(80), 3), 0.95) == once
+    assert fit_decision.confident_threshold(p[:50], truth[:50], apart(50), 0.95) is None  # 0.95 ** 50 > 0.05
 
 
 def test_a_card_gets_calibration_and_points_that_say_whether_they_are_assured():
     z, y = sample(900)
     logits = np.stack([z, z * 2 + 3], axis=1)  # the second says melanoma far too readily
     truth = np.stack([y, y * (np.arange(900) % 2)], axis=1).astype(np.float32)
-    made = operating.fitted(card(), logits, truth, apart(900))
+    made = fit_decision.fitted(card(), logits, truth, apart(900))
     chance = made.probability(logits)
     assert (chance[:, 1] <= chance[:, 0]).all()  # a melanoma is malignant
     for i, points in enumerate(made.operating_points.values()):
@@ -149,10 +149,10 @@ def test_a_card_gets_calibration_and_points_that_say_whether_they_are_assured():
         ModelError, match=r"has no operating point for a sensitivity of 0\.5; it has 0\.82, 0\.89"
     ):
         made.at(0.5)
-    few = operating.fitted(card(), logits[:40], truth[:40], apart(40))
+    few = fit_decision.fitted(card(), logits[:40], truth[:40], apart(40))
     assert not few.points["melanoma"].held
     with pytest.raises(DataError, match="malignant and benign"):
-        operating.fitted(card(), logits, np.ones_like(truth), apart(900))
+        fit_decision.fitted(card(), logits, np.ones_like(truth), apart(900))
 
 
 def test_where_two_targets_contradict_each_other_they_meet():
@@ -168,8 +168,8 @@ def test_where_two_targets_contradict_each_other_they_meet():
 def test_a_card_comes_back_from_json_as_it_was(tmp_path):
     z, y = sample(900)
     logits, truth = np.stack([z, z], axis=1), np.stack([y, y], axis=1).astype(np.float32)
-    made = operating.fitted(card(), logits, truth, apart(900))
-    stepped = {name: operating.isotonic(z, y) for name in ("malignant", "melanoma")}
+    made = fit_decision.fitted(card(), logits, truth, apart(900))
+    stepped = {name: fit_decision.isotonic(z, y) for name in ("malignant", "melanoma")}
     made = type(made)(**{**vars(made), "calibration": stepped})
     made.write(tmp_path / "card.json")
     again = type(made).read(tmp_path / "card.json")

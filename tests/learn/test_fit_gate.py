@@ -10,15 +10,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import tiny
-from made_up import make_data
+from helpers import models
+from helpers.datasets import make_data
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import ModelError
 from melascope.infer.predictor import Predictor
-from melascope.learn import recognition
-from melascope.learn.card import Card, copy_model
-from melascope.learn.recogniser import Recogniser, beside
+from melascope.learn import fit_gate
+from melascope.model.card import Card
+from melascope.model.folder import ModelFiles
+from melascope.model.gate import Gate
 from melascope.synthetic import MELANOMA, NEVUS, Style, draw
 from melascope.synthetic.clutter import KINDS, clutter
 
@@ -56,7 +57,7 @@ def _data(folder: Path, images: int = 144) -> Path:
 
 
 def _fit(model: Path, data: Path) -> Card:
-    return recognition.fit(model, Predictor.load(model).views, recognition.gather(data, tiny.SIZE))
+    return fit_gate.fit(model, Predictor.load(model).gate_features, fit_gate.gather(data, models.SIZE))
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +66,9 @@ def gated(tmp_path_factory) -> tuple[Path, Path, Card]:
     folder = tmp_path_factory.mktemp("gated")
     data = _data(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recognition, "_DRAWN", 40)
-        tiny.build().save(folder / "tiny.keras")
-        tiny.write_card(folder / "tiny.keras")
+        patch.setattr(fit_gate, "_DRAWN", 40)
+        models.build().save(folder / "tiny.keras")
+        models.write_card(folder / "tiny.keras")
         card = _fit(folder / "tiny.keras", data)
     return folder / "tiny.keras", data, card
 
@@ -111,17 +112,17 @@ def test_what_the_card_says_of_the_gate_is_what_the_gate_does(gated):
     strange = pd.Series(["does not look like" in reason for reason in reasons], index=validation["source"])
     for source, share in card.gate["false_refusals"].items():
         assert strange[source].mean() == pytest.approx(share)
-    assert max(card.gate["false_refusals_unseen"].values(), default=0) <= recognition.MOST_FALSE
+    assert max(card.gate["false_refusals_unseen"].values(), default=0) <= fit_gate.MOST_FALSE
 
 
 def test_a_source_that_is_only_tested_on_is_not_learned_from(gated, tmp_path):
     model, data, _ = gated
-    copy_model(model, tmp_path / "copy.keras", "copy")
+    ModelFiles(model).copy(ModelFiles(tmp_path / "copy.keras"), "copy")
     table = manifest.read(data)
     elsewhere = (table["source"] == "clinic 1") & (table["split"] == "train")
     manifest.write(table.assign(split=table["split"].mask(elsewhere, "test")), tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recognition, "_DRAWN", 12)
+        patch.setattr(fit_gate, "_DRAWN", 12)
         shutil.copy(model.with_suffix(".onnx"), tmp_path / "copy.onnx")
         card = _fit(tmp_path / "copy.keras", tmp_path)
     assert set(card.gate["false_refusals"]) == {"clinic 0", "clinic 1"}
@@ -130,11 +131,11 @@ def test_a_source_that_is_only_tested_on_is_not_learned_from(gated, tmp_path):
 
 def test_a_gate_that_is_missing_or_anothers_is_no_answer(gated, tmp_path):
     model, _, card = gated
-    copy_model(model, tmp_path / "copy.keras", "copy")
+    ModelFiles(model).copy(ModelFiles(tmp_path / "copy.keras"), "copy")
     shutil.copy(model.with_suffix(".onnx"), tmp_path / "copy.onnx")
     Predictor.load(tmp_path / "copy")
     assert Card.read(tmp_path / "copy.json").gate == card.gate
-    gate = beside(tmp_path / "copy.keras")
+    gate = ModelFiles(tmp_path / "copy.keras").gate
     whole = gate.read_bytes()
     for content in (whole[:-1], b"", whole + b"x"):
         gate.write_bytes(content)
@@ -146,7 +147,7 @@ def test_a_gate_that_is_missing_or_anothers_is_no_answer(gated, tmp_path):
 
 
 def test_an_image_is_known_that_is_below_no_threshold():
-    gate = Recogniser(
+    gate = Gate(
         mean=np.float32([1, 0]),
         scale=np.float32([2, 1]),
         weights=np.float32([[1, -1], [0.5, 0], [0.25, 3]]),
@@ -164,7 +165,7 @@ def test_thresholds_are_as_high_as_every_limit_allows():
     unseen[:, 2] = np.inf  # a gate that never saw this source knows nothing of that class
     strangers = [rng.normal(-2, 1, (50, 3)), rng.normal(1, 1, (50, 3)), rng.normal(0, 1, (50, 3))]
     limits = [(known, 0.01), (unseen, 0.03)]
-    found = recognition._thresholds(limits, strangers)
+    found = fit_gate._thresholds(limits, strangers)
 
     def kept(thresholds: np.ndarray) -> bool:
         return all((scores < thresholds).any(axis=1).mean() <= share for scores, share in limits)
@@ -179,9 +180,9 @@ def test_thresholds_are_as_high_as_every_limit_allows():
         higher = everything[everything[:, own] > found[own], own].min() + 1e-4
         assert not kept(np.where(np.arange(3) == own, higher, found))
     # One picture of a kind is tested by a gate that knows none.
-    lonely = recognition._thresholds([(known, 0.01)], [*strangers[:2], np.float32([[3, 3, np.inf]])])
+    lonely = fit_gate._thresholds([(known, 0.01)], [*strangers[:2], np.float32([[3, 3, np.inf]])])
     assert np.isfinite(lonely).all()
-    assert 0 < recognition._refused(known, lonely) <= 0.01
+    assert 0 < fit_gate._refused(known, lonely) <= 0.01
 
 
 def test_calibrate_fits_a_model_to_other_data(gated, tmp_path):
@@ -190,7 +191,7 @@ def test_calibrate_fits_a_model_to_other_data(gated, tmp_path):
     for i in range(9):
         Image.fromarray(clutter("shapes", i, 90)).save(tmp_path / "strange" / f"{i}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recognition, "_DRAWN", 12)
+        patch.setattr(fit_gate, "_DRAWN", 12)
         result = CliRunner().invoke(
             app,
             ["calibrate", str(model), str(data), "--out", str(tmp_path / "ours"),
@@ -229,28 +230,28 @@ def test_a_clinic_left_out_takes_what_must_be_refused_of_it_along(monkeypatch):
             features[:, int(name[1:])] += shift
         return features
 
-    def shown(features: np.ndarray) -> recognition._Shown:
-        return recognition._Shown(features, len(features), 1.0)
+    def shown(features: np.ndarray) -> fit_gate._Shown:
+        return fit_gate._Shown(features, len(features), 1.0)
 
-    fitted, regression = [], recognition._regression
+    fitted, regression = [], fit_gate._regression
 
     def remember(seen, learned, *rest):
         fitted.append((set(seen), set(learned)))
         return regression(seen, learned, *rest)
 
-    monkeypatch.setattr(recognition, "_regression", remember)
+    monkeypatch.setattr(fit_gate, "_regression", remember)
     seen = {"A": shown(drawn(400)), "B": shown(drawn(400, d0=3))}
     held = {"A": drawn(200), "B": drawn(200, d0=3)}
     drawings = {("shapes", ""): shown(drawn(200, d2=5)), ("bare skin", ""): shown(drawn(200, d2=5, d3=5))}
     close, later = (drawn(n, d0=3, d1=4) for n in (300, 200))
-    named, unseen, refused = recognition._fitted(seen, held, {**drawings, ("close-up", "B"): shown(close)})
+    named, unseen, refused = fit_gate._fitted(seen, held, {**drawings, ("close-up", "B"): shown(close)})
     assert fitted[:3] == [
         ({"A", "B"}, {*drawings, ("close-up", "B")}),
         ({"B"}, {*drawings, ("close-up", "B")}),
         ({"A"}, set(drawings)),
     ]
-    unnamed, _, _ = recognition._fitted(seen, held, {**drawings, ("close-up", ""): shown(close)})
-    assert max(unseen.values()) <= recognition.MOST_FALSE
+    unnamed, _, _ = fit_gate._fitted(seen, held, {**drawings, ("close-up", ""): shown(close)})
+    assert max(unseen.values()) <= fit_gate.MOST_FALSE
     assert named.knows(later).mean() < unnamed.knows(later).mean()
     # What cross-validation says of the close-ups is what the gate does with others.
     assert refused["close-up"] == pytest.approx(1 - named.knows(later).mean(), abs=0.05)
@@ -258,7 +259,7 @@ def test_a_clinic_left_out_takes_what_must_be_refused_of_it_along(monkeypatch):
 
 def test_what_is_tested_was_not_learned_from_and_no_copy_of_it():
     features = np.repeat(np.arange(12, dtype=np.float32), 2).reshape(12, 2)
-    shown = recognition._Shown(np.concatenate([features, features + 0.5, features + 0.5]), 12, 0.2)
+    shown = fit_gate._Shown(np.concatenate([features, features + 0.5, features + 0.5]), 12, 0.2)
     left = shown.without(2)
     assert left.images()[:, 0].tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11]
     assert set(left.features[:, 0] // 1) == {0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11}
@@ -269,9 +270,9 @@ def test_what_is_tested_was_not_learned_from_and_no_copy_of_it():
 
 
 def test_data_without_anything_to_refuse_has_a_gate_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(recognition, "_DRAWN", 12)
+    monkeypatch.setattr(fit_gate, "_DRAWN", 12)
     data = make_data(tmp_path / "data", 24)
-    shown = recognition._strangers(manifest.read(data), {}, 32, np.random.default_rng(0))
+    shown = fit_gate._strangers(manifest.read(data), {}, 32, np.random.default_rng(0))
     assert {kind for kind, _ in shown} == {*KINDS, "photographs"}
 
 
@@ -282,7 +283,7 @@ def test_axes_are_those_of_the_covariance_and_more_even_in_length():
     features = (rng.normal(size=(500, 40)) @ mixing.T + 3).astype(np.float32)
     weights = rng.uniform(0.5, 2, 500)
     features[:, 7], features[:, 8] = 5, features[:, 9]  # one never changes, one says nothing new
-    axes = recognition._axes(features, weights / weights.sum())
+    axes = fit_gate._axes(features, weights / weights.sum())
     covariance = np.cov(features.T, aweights=weights, ddof=0)
     variances = np.sort(np.linalg.eigvalsh(covariance))[-38:]
     along = np.sort(np.diag(axes.T @ covariance @ axes))[-38:]

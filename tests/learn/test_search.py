@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from made_up import make_data
+from helpers.datasets import make_data
+from helpers.models import write_card
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError, ModelError
 from melascope.learn import search, training
-from melascope.learn.card import Card
 from melascope.learn.settings import Settings
-from tiny import write_card
+from melascope.model.card import Card
 
 GIVEN = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=16, batch=8)
 TUNE = ["--backbone", "MobileNetV2", "--weights", "none", "--size", "32", "--batch", "8", "--epochs", "3"]
@@ -36,7 +36,7 @@ def quick(monkeypatch) -> list[int]:
     """Trainings that take no time: a score that rises with each epoch, the more the nearer the rate is to 2e-3."""
     epochs = []
 
-    def train(data, run, settings, tell, *, start=None, judge=None):
+    def train(data, run, settings, progress, *, start=None, judge=None):
         if settings.rate > 8e-3:
             raise ModelError("the training diverged in epoch 1; try a lower --rate")
         run.mkdir(parents=True, exist_ok=True)

@@ -15,15 +15,15 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from made_up import make_data
+from helpers.datasets import make_data
 from melascope import manifest
 from melascope.errors import DataError, ModelError
 from melascope.learn import artefacts, backbones, checkpoint, head, loss, network, training
 from melascope.learn.augment import augment
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
-from melascope.learn.card import Card
 from melascope.learn.settings import Artefacts, Settings
+from melascope.model.card import Card
 
 SMALL = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=2, batch=8)
 
@@ -99,7 +99,7 @@ def test_a_broken_off_run_goes_on_where_it_was(tmp_path):
 def test_a_checkpoint_keeps_weights_and_optimiser_exactly(tmp_path):
     def trainer(seed):
         keras.utils.set_random_seed(seed)
-        made = network.part(network.build("MobileNetV2", 32, None, 0.2), "logits")
+        made = network.truncated_at(network.build("MobileNetV2", 32, None, 0.2), "logits")
         optimizer = keras.optimizers.AdamW(1e-3, use_ema=True)
         made.compile(optimizer, "mse", jit_compile=False)
         optimizer.build(made.trainable_variables)
@@ -202,7 +202,7 @@ def test_from_given_weights_the_base_is_logistic_regression_on_frozen_features(t
     assert not (run / "model.keras").exists()
     base = keras.saving.load_model(run / "base.keras", compile=False)
     pixels = np.random.default_rng(1).integers(0, 255, (5, 32, 32, 3)).astype(np.float32)
-    features = network.part(base, "pool").predict(pixels, verbose=0)
+    features = network.truncated_at(base, "pool").predict(pixels, verbose=0)
     kernel, bias = base.get_layer("logits").get_weights()
     np.testing.assert_allclose(base.predict(pixels, verbose=0), expit(features @ kernel + bias), atol=1e-5)
 
@@ -225,7 +225,7 @@ def test_missing_labels_cost_nothing_and_weights_do_not_move_the_prevalence():
     np.testing.assert_allclose(weights[:, 0], [4 / 2, 4 / 6, 4 / 6, 4 / 6])
     no_family = np.zeros((4, 1), dtype=np.float32)
     cost = loss.BalancedCrossEntropy(targets, weights)
-    goals = loss.goals(targets, weights, no_family)
+    goals = loss.loss_targets(targets, weights, no_family)
     logits = np.zeros((4, 3), dtype=np.float32)
     wild = logits.copy()
     wild[1, 1] = 50
@@ -253,7 +253,7 @@ def test_a_rare_diagnosis_weighs_more_within_its_class():
 def test_the_diagnosis_is_learned_beside_the_targets():
     """Cross-entropy by hand: one benign image without weights but for its family."""
     cost = loss.BalancedCrossEntropy(np.float32([[0, 0], [1, 1]]), np.ones((2, 2), np.float32))
-    goals = loss.goals(np.float32([[0, 0]]), np.zeros((1, 2), np.float32), np.float32([[0, 2, 0]]))
+    goals = loss.loss_targets(np.float32([[0, 0]]), np.zeros((1, 2), np.float32), np.float32([[0, 2, 0]]))
     logits = np.float32([[9, -9, 1, 2, 3]])
     expected = -2 * loss.FAMILY_SHARE * (2 - np.log(np.exp([1, 2, 3]).sum()))
     assert float(cost(goals, logits)) == pytest.approx(expected, rel=1e-5)
@@ -376,7 +376,7 @@ def test_unknown_backbones_and_weights_that_do_not_fit_are_one_line(tmp_path):
 def test_given_imagenet_weights_see_a_picture_alike_through_either_door(shared_data):
     """Our graph with the weights in ../shared equals keras.applications' own."""
     weights = shared_data.parent / "weights" / "mobilenetv2_imagenet_notop_folded.weights.h5"
-    own = network.part(network.build("MobileNetV2", 96, str(weights), 0.2), "pool")
+    own = network.truncated_at(network.build("MobileNetV2", 96, str(weights), 0.2), "pool")
     plain = keras.applications.MobileNetV2(
         include_top=False, weights=None, pooling="avg", input_shape=(96, 96, 3)
     )

@@ -12,10 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-import tiny
+from helpers import models
 from melascope.errors import ModelError
-from melascope.learn import archive, backbones, network
+from melascope.learn import backbones, network
 from melascope.learn.backend import keras
+from melascope.model import keras_file
 
 WHOLE = {"metadata.json": '{"keras_version": "3.15.1"}', "config.json": "{}", "model.weights.h5": "no"}
 
@@ -42,20 +43,20 @@ def altered(model: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> 
 
 
 def test_a_model_is_described_without_a_framework(tiny_model):
-    contents = archive.inspect(tiny_model)
+    contents = keras_file.inspect(tiny_model)
     net = keras.saving.load_model(tiny_model)
     assert contents.layers.total() == len(net.layers)
     assert contents.layers["Conv2D"] == 2
-    assert contents.inputs == {"image": [None, tiny.SIZE, tiny.SIZE, 3]}
+    assert contents.inputs == {"image": [None, models.SIZE, models.SIZE, 3]}
     assert contents.outputs == ["probability"]
     assert contents.keras_version == keras.__version__
-    archive.inspect_weights(tiny_model)
+    keras_file.inspect_weights(tiny_model)
 
 
 @pytest.mark.parametrize("name", [*backbones.EXAMPLES, "MobileNetV3Small", "ResNet50V2", "ConvNeXtTiny"])
 def test_every_family_is_let_through(name, tmp_path):
     network.build(name, 64, None, 0.2).save(tmp_path / "net.keras")
-    assert archive.inspect(tmp_path / "net.keras").outputs == ["probability"]
+    assert keras_file.inspect(tmp_path / "net.keras").outputs == ["probability"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_every_family_is_let_through(name, tmp_path):
 def test_what_is_no_model_is_one_line(data, why, tmp_path):
     (tmp_path / "no.keras").write_bytes(data)
     with pytest.raises(ModelError, match=why) as caught:
-        archive.inspect(tmp_path / "no.keras")
+        keras_file.inspect(tmp_path / "no.keras")
     assert str(caught.value).startswith(f"{tmp_path / 'no.keras'}: ")
     assert "\n" not in str(caught.value)
 
@@ -107,14 +108,14 @@ def test_two_members_of_one_name_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "twice.keras", "a") as file, pytest.warns(UserWarning, match="Duplicate"):
         file.writestr("config.json", "other")
     with pytest.raises(ModelError, match=r"holds 'config\.json' too"):
-        archive.inspect(tmp_path / "twice.keras")
+        keras_file.inspect(tmp_path / "twice.keras")
 
 
 def test_weights_that_would_fill_the_memory_are_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(keras_file, "MAX_BYTES", 2**20)
     (tmp_path / "bomb.keras").write_bytes(zipped({**WHOLE, "model.weights.h5": "0" * 2**21}))
     with pytest.raises(ModelError, match=r"model\.weights\.h5 unpacks to 2 MiB, too much"):
-        archive.inspect(tmp_path / "bomb.keras")
+        keras_file.inspect(tmp_path / "bomb.keras")
 
 
 LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wEAAAA=", "defaults": None, "closure": None}}
@@ -154,7 +155,7 @@ def test_what_runs_code_or_eats_memory_never_reaches_keras(
 
 
 def test_weights_of_another_network_are_refused(tiny_model, tmp_path):
-    other = tiny.build(pooled=keras.layers.Dense(5))
+    other = models.build(pooled=keras.layers.Dense(5))
     other.save(tmp_path / "other.keras")
     with zipfile.ZipFile(tmp_path / "other.keras") as file:
         config = json.loads(file.read("config.json"))
@@ -204,10 +205,10 @@ def test_weights_that_point_elsewhere_are_refused(plant, why, tiny_model, tmp_pa
     members["model.weights.h5"] = (tmp_path / "model.weights.h5").read_bytes()
     (tmp_path / "planted.keras").write_bytes(zipped(members))
     if why is None:
-        archive.inspect_weights(tmp_path / "planted.keras")
+        keras_file.inspect_weights(tmp_path / "planted.keras")
     else:
         with pytest.raises(ModelError, match=why):
-            archive.inspect_weights(tmp_path / "planted.keras")
+            keras_file.inspect_weights(tmp_path / "planted.keras")
 
 
 def test_damaged_weights_are_one_line(tiny_model, tmp_path):
@@ -217,4 +218,4 @@ def test_damaged_weights_are_one_line(tiny_model, tmp_path):
     data[at + 40 : at + 400] = bytes(360)
     (tmp_path / "damaged.keras").write_bytes(data)
     with pytest.raises(ModelError, match="its weights cannot be read"):
-        archive.inspect_weights(tmp_path / "damaged.keras")
+        keras_file.inspect_weights(tmp_path / "damaged.keras")

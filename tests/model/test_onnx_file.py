@@ -9,12 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from melascope.errors import ModelError
-from melascope.infer import graph
+from melascope.model import onnx_file
 
 
 def test_an_honest_model_is_described_as_its_own_library_does(tiny_model):
     data = tiny_model.with_suffix(".onnx").read_bytes()
-    found, expected = graph.inspect(data, "tiny.onnx"), onnx.load_from_string(data)
+    found, expected = onnx_file.inspect(data, "tiny.onnx"), onnx.load_from_string(data)
     assert found.operations == Counter(node.op_type for node in expected.graph.node)
     assert found.parameters == sum(numpy_helper.to_array(item).size for item in expected.graph.initializer)
     assert found.inputs == {"image": "float32 (batch, 48, 48, 3)"}
@@ -26,7 +26,7 @@ def test_an_honest_model_is_described_as_its_own_library_does(tiny_model):
     assert found.notes == {item.key: item.value for item in expected.metadata_props}
     assert found.notes["graph_sha256"] == found.sha256
     expected.graph.initializer[0].raw_data = bytes(len(expected.graph.initializer[0].raw_data))
-    assert graph.inspect(expected.SerializeToString(), "tiny.onnx").sha256 != found.sha256
+    assert onnx_file.inspect(expected.SerializeToString(), "tiny.onnx").sha256 != found.sha256
 
 
 def model() -> onnx.ModelProto:
@@ -107,7 +107,7 @@ def test_what_a_converted_network_needs_not_have_is_refused(plant, why):
     changed = model()
     plant(changed)
     with pytest.raises(ModelError, match=f"^bad.onnx: .*{why}") as caught:
-        graph.inspect(changed.SerializeToString(), "bad.onnx")
+        onnx_file.inspect(changed.SerializeToString(), "bad.onnx")
     assert "\n" not in str(caught.value)
 
 
@@ -116,8 +116,8 @@ def test_what_a_converted_network_needs_not_have_is_refused(plant, why):
 )
 def test_what_is_not_onnx_is_one_line(data):
     with pytest.raises(ModelError, match=r"^bad\.onnx: not an ONNX model"):
-        graph.inspect(data, "bad.onnx")
+        onnx_file.inspect(data, "bad.onnx")
 
 
 def test_the_plain_model_passes():
-    assert graph.inspect(model().SerializeToString(), "x").operations == {"Add": 1}
+    assert onnx_file.inspect(model().SerializeToString(), "x").operations == {"Add": 1}

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from melascope.files import sha256
-from melascope.infer.describe import describe
-from melascope.infer.predictor import SHIPPED, Predictor
+from melascope.infer.predictor import Predictor
+from melascope.model.describe import describe
+from melascope.model.folder import SHIPPED
 from melascope.synthetic import NEVUS, draw
 from melascope.synthetic.clutter import clutter
 
-MODELS = Path(__file__).resolve().parents[1] / "models"
+MODELS = Path(__file__).resolve().parents[2] / "models"
 NAMES = ("base_model", "finetuned_model")
 
 

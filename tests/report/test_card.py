@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from made_up import DATA_HASH, card, predictions
+from helpers.datasets import DATA_HASH, card, predictions
 from melascope import files
 from melascope.cli.main import app
 from melascope.errors import DataError
@@ -111,13 +111,13 @@ def test_hold_out_figures_of_another_recipe_are_refused(report, tmp_path):
     rows = [{"source": name, "n": 90, "n_positive": 9, "model": figure} for name in ("here", "there", "mean")]
     settings = Settings(weights="/somewhere/w.h5").__dict__
     told = {"settings": settings, "data": DATA_HASH, "targets": {"malignant": rows, "melanoma": rows}}
-    path = tmp_path / "transfer.json"
+    path = tmp_path / "hold-out.json"
     path.write_text(json.dumps(told))
     run(report, "--hold-out", path, "--out", tmp_path)
     assert (tmp_path / "card.html").read_text().count("0.781") == 6
     for changes in ({"data": "0"}, {"settings": {**settings, "epochs": 99}}, {"settings": None}):
         path.write_text(json.dumps({**told, **changes}))
-        with pytest.raises(DataError, match=r"transfer\.json"):
+        with pytest.raises(DataError, match=r"hold-out\.json"):
             run(report, "--hold-out", path, "--out", tmp_path)
 
 

@@ -10,13 +10,13 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from made_up import DATA_HASH, card, predictions
+from helpers.datasets import DATA_HASH, card, predictions
+from helpers.models import MALIGNANT_ONLY
 from melascope import files
 from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess
 from melascope.report import figures, page
 from melascope.report.html import data_uri, render
-from tiny import MALIGNANT_ONLY
 
 TEST = Origin("data", DATA_HASH, "test")
 _VOID = {"meta", "br", "img", "wbr", "use", "path", "rect"}

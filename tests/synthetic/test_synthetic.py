@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from melascope import files, images, labels, quality
-from melascope.infer import gate
+from melascope.infer import refusal
 from melascope.synthetic import CARCINOMA, KERATOSIS, MELANOMA, NEVUS, Style, draw, write_archive
 
 DIAGNOSES = (NEVUS, KERATOSIS, MELANOMA, CARCINOMA)
@@ -178,4 +178,4 @@ def test_the_predictor_would_not_refuse_them():
     for seed in range(6):
         for diagnosis in DIAGNOSES:
             pixels = draw(seed, diagnosis, Style(width=208, height=208)).pixels
-            assert gate.refusal(quality.measure(pixels)) is None
+            assert refusal.refusal(quality.measure(pixels)) is None

@@ -20,18 +20,17 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
-import photographs
-import tiny
+from helpers import dicom_files, models
 from melascope.cli.main import app as command
 from melascope.explain.cam import heat_map
 from melascope.explain.overlay import blend
-from melascope.images import decode, fit
+from melascope.images import decode, square
 from melascope.infer.answer import COLUMNS
 from melascope.infer.predictor import Predictor
 from melascope.web import schema
+from melascope.web.analysis import Judge
 from melascope.web.app import create_app
 from melascope.web.assets import assets
-from melascope.web.judge import Judge
 from melascope.web.limits import Limits
 
 TOKEN = "a-token-of-this-test"  # noqa: S105
@@ -40,7 +39,7 @@ PATH = "/v1/predictions"
 
 def png(seed: int = 0, **size: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(tiny.lesion(seed, **size)).save(file, "PNG")
+    Image.fromarray(models.lesion(seed, **size)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -70,7 +69,7 @@ def limited(predictor, **limits) -> TestClient:
 
 def test_answers_are_those_of_the_command(client, tiny_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    image = Image.fromarray(tiny.lesion(3))
+    image = Image.fromarray(models.lesion(3))
     image.save("good.jpg", quality=95)
     image.convert("CMYK").save("cmyk.jpg", quality=95)
     image.save('it\'s a "näme".png')
@@ -96,19 +95,19 @@ def test_the_heat_map_is_the_one_that_explain_draws(client, predictor):
         0
     ]
     pixels = decode(data, "a.png")
-    square = fit(pixels, 256)
+    cropped = square(pixels, 256)
     layer = Image.open(io.BytesIO(base64.b64decode(row["heat"]["png"])))
-    laid = Image.alpha_composite(Image.fromarray(square).convert("RGBA"), layer).convert("RGB")
-    expected = blend(square, heat_map(predictor.answer(pixels).heat[0], 256))
+    laid = Image.alpha_composite(Image.fromarray(cropped).convert("RGBA"), layer).convert("RGB")
+    expected = blend(cropped, heat_map(predictor.answer(pixels).heat[0], 256))
     assert row["heat"]["responds"]
     assert np.abs(np.asarray(laid).astype(int) - expected).max() <= 2
-    assert np.abs(square.astype(int) - expected).max() > 50
+    assert np.abs(cropped.astype(int) - expected).max() > 50
 
 
 def test_a_picture_comes_back_upright_and_without_metadata(client):
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "Jane Doe"
-    Image.fromarray(tiny.lesion(1, width=400, height=200)).save(file, "TIFF", exif=exif)
+    Image.fromarray(models.lesion(1, width=400, height=200)).save(file, "TIFF", exif=exif)
     answer = client.post(PATH, files=sent(("a.tif", file.getvalue())), params={"picture": True})
     picture = base64.b64decode(answer.json()["predictions"][0]["picture"])
     with Image.open(io.BytesIO(picture)) as image:
@@ -412,7 +411,7 @@ def test_other_forms_come_on_request(client):
 
 
 def test_dicom_is_judged_as_the_picture_in_it(client):
-    row = client.post(PATH, files=sent(("a", png(5)), ("b", photographs.dicom(tiny.lesion(5))))).json()[
+    row = client.post(PATH, files=sent(("a", png(5)), ("b", dicom_files.dicom(models.lesion(5))))).json()[
         "predictions"
     ]
     assert {**row[0], "path": "b"} == row[1]

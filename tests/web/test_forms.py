@@ -22,19 +22,19 @@ from pydicom.uid import (
     RLELossless,
 )
 
-import tiny
+from helpers import models
+from helpers.dicom_files import DERMOSCOPIC, dicom, saved
 from melascope import images
 from melascope.errors import ImageError
 from melascope.explain.overlay import panel
 from melascope.infer.answer import Answer
-from melascope.learn.card import INTENDED_USE, Card
-from melascope.web import capture, fhir, negotiate
-from melascope.web import dicom as wrapped
+from melascope.model.card import INTENDED_USE, Card
+from melascope.web.analysis import Finding
 from melascope.web.errors import Refusal
-from melascope.web.judge import Finding
-from photographs import DERMOSCOPIC, dicom, saved
+from melascope.web.forms import dicom_read as wrapped
+from melascope.web.forms import dicom_write, fhir, negotiate
 
-PIXELS = tiny.lesion(2, width=121, height=99)  # odd, so that padding counts
+PIXELS = models.lesion(2, width=121, height=99)  # odd, so that padding counts
 GREY = np.asarray(Image.fromarray(PIXELS).convert("L"))
 
 
@@ -138,10 +138,10 @@ ERROR = answer(status="error", label=None, confidence=None, malignant=None, mela
 def test_a_secondary_capture_lies_in_the_study_of_its_source():
     page = panel(PIXELS, answer(), "malignant")
     source = dcmread(io.BytesIO(dicom(PIXELS)))
-    made = dcmread(io.BytesIO(capture.secondary_capture(page, answer(), dicom(PIXELS))))
+    made = dcmread(io.BytesIO(dicom_write.secondary_capture(page, answer(), dicom(PIXELS))))
     assert made.file_meta.MediaStorageSOPClassUID == made.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
     assert (made.pixel_array == np.asarray(page)).all()
-    again = dcmread(io.BytesIO(capture.secondary_capture(page, answer(), _source(source))))
+    again = dcmread(io.BytesIO(dicom_write.secondary_capture(page, answer(), _source(source))))
     assert again.StudyInstanceUID == source.StudyInstanceUID
     assert (again.PatientName, again.PatientID, again.AccessionNumber) == ("Doe^Jane", "4711", "A1")
     assert again.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
@@ -168,14 +168,14 @@ def _source(file) -> bytes:
 
 def test_a_secondary_capture_of_another_file_has_no_patient():
     page = panel(PIXELS, answer(), "malignant")
-    made = dcmread(io.BytesIO(capture.secondary_capture(page, answer(), saved(PIXELS, "PNG"))))
+    made = dcmread(io.BytesIO(dicom_write.secondary_capture(page, answer(), saved(PIXELS, "PNG"))))
     assert (made.PatientName, made.PatientID) == ("", "")
     assert "SourceImageSequence" not in made
 
 
 @pytest.fixture
 def card(tmp_path) -> Card:
-    tiny.write_card(tmp_path / "tiny.keras", keras_sha256="0" * 64, license="CC-BY-NC")
+    models.write_card(tmp_path / "tiny.keras", keras_sha256="0" * 64, license="CC-BY-NC")
     return Card.read(tmp_path / "tiny.json")
 
 

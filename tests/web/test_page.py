@@ -19,13 +19,14 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from typer.testing import CliRunner
 
+from helpers.server import serving
 from melascope.cli.main import app as command
-from melascope.infer.predictor import SHIPPED, Predictor
-from melascope.learn.card import Card
+from melascope.infer.predictor import Predictor
+from melascope.model.card import Card
+from melascope.model.folder import SHIPPED
 from melascope.synthetic import MELANOMA, NEVUS, draw
 from melascope.synthetic.camera import Style
 from melascope.synthetic.clutter import clutter
-from served import serving
 
 pytestmark = pytest.mark.slow
 TOKEN = "a-token-of-this-test"  # noqa: S105

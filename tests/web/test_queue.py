@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from melascope.infer.answer import Answer
-from melascope.web.desk import Desk
+from melascope.web.analysis import Finding, Question, Wish
 from melascope.web.errors import Fault
-from melascope.web.judge import Finding, Question, Wish
+from melascope.web.queue import Desk
 from melascope.web.upload import Upload
 
 

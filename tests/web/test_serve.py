@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-import tiny
-from melascope.infer.predictor import SHIPPED
-from photographs import saved
-from served import CODE, serving
+from helpers import models
+from helpers.dicom_files import saved
+from helpers.server import CODE, serving
+from melascope.model.folder import SHIPPED
 
-TOOLS = Path(__file__).resolve().parents[1] / "tools"
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 TOKEN = "a-token-of-this-test"  # noqa: S105
 BODY = (
     b'--x\r\nContent-Disposition: form-data; name="files"; filename="Jane-Doe.png"\r\n\r\n'
-    + saved(tiny.lesion(0), "PNG")
+    + saved(models.lesion(0), "PNG")
     + b"\r\n--x--\r\n"
 )
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-import tiny
+from helpers import models
+from helpers.dicom_files import dicom, saved
+from helpers.faulty_predictor import DEADLY, FAULTY, SLOW, UNRUNNABLE, WATCHED, Peculiar, stillborn
 from melascope.errors import ModelError
-from melascope.web import crew as crews
+from melascope.web import workers as crews
+from melascope.web.analysis import Judge, Question, Wish
 from melascope.web.app import create_app
-from melascope.web.crew import Crew
 from melascope.web.errors import Fault
-from melascope.web.judge import Judge, Question, Wish
 from melascope.web.upload import Upload
-from peculiar import DEADLY, FAULTY, SLOW, UNRUNNABLE, WATCHED, Peculiar, stillborn
-from photographs import dicom, saved
+from melascope.web.workers import Crew
 
-PNG = saved(tiny.lesion(0), "PNG")
+PNG = saved(models.lesion(0), "PNG")
 
 
 def about(name: str, data: bytes = PNG, sensitivity: float | None = None, **wish) -> Question:
@@ -48,7 +48,7 @@ def test_answers_are_those_of_one_process(crew, predictor):
     questions = [
         about("a.png"),
         about("b.png", sensitivity=0.98),
-        about("c.dcm", dicom(tiny.lesion(5)), heat="malignant", picture=True),
+        about("c.dcm", dicom(models.lesion(5)), heat="malignant", picture=True),
         about("d.png", b"no image", panel="malignant"),
         about("e.png", panel="malignant"),
     ]
@@ -97,7 +97,7 @@ def test_faults_come_without_their_message(crew):
     assert good.answer.status == "ok"
     assert isinstance(fault, Fault)
     assert str(fault).startswith("RuntimeError in ")
-    assert "peculiar.py" in str(fault)
+    assert "faulty_predictor.py" in str(fault)
     assert isinstance(broken, ModelError)
     assert str(broken) == "tiny@0: cannot be run"
 

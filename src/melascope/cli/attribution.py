@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from melascope.cli.evaluate import Split
-from melascope.cli.progress import progress
-from melascope.cli.walk import DATA, REPORT, RUN, SPLIT
+from melascope.cli.options import DATA, REPORT, RUN, SPLIT
+from melascope.cli.progress import progress_bar
 from melascope.prepare.tree import open_trees
 
 
@@ -25,22 +25,30 @@ def attribution(
 
     Tells how much ROC-AUC is left without the lesion, how much of the heat lies in it, whether deleting hot places
     changes the answer more than deleting any, and whether the maps change when the network's weights are shuffled.
-    Writes attribution.json and attribution.html.
+    Writes lesion.json and lesion.html.
     """
-    from melascope.evaluate import attribution as measuring
-    from melascope.report import attribution as page
+    from melascope.evaluate import lesion as measuring
+    from melascope.report import lesion as page
     from melascope.report.figures import interval
     from melascope.report.page import renew
 
     words = ["melascope", "attribution", str(model), str(data), "--masks", str(masks), "--out", str(out)]
     words += ["--split", split.value, "--images", str(images), "--seed", str(seed)]
     members = [m for tree in open_trees(masks) for m in (*tree.images, *tree.passed_over)]
-    with progress() as tell:
+    with progress_bar() as progress:
         found, examples = measuring.attribute(
-            model, data, [m.locator for m in members], out, split.value, images, seed, shlex.join(words), tell
+            model,
+            data,
+            [m.locator for m in members],
+            out,
+            split.value,
+            images,
+            seed,
+            shlex.join(words),
+            progress,
         )
         written = page.write(found, examples, out)
-        renew(out, tell)
+        renew(out, progress)
     for target, parts in found["parts"].items():
         if parts["reason"]:
             typer.echo(f"{target}: {parts['reason']}")

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from melascope.cli import recipe
-from melascope.cli.progress import progress
-from melascope.cli.walk import DATA, RUN
+from melascope.cli.options import DATA, RUN
+from melascope.cli.progress import progress_bar
 
 
 def calibrate(
@@ -23,11 +23,11 @@ def calibrate(
     learns from the training split, and from images that `prepare` left out for not being dermoscopic.
     """
     from melascope.evaluate.recalibration import recalibrate
-    from melascope.learn.card import Card
+    from melascope.model.card import Card
 
-    with progress() as tell:
-        made = recalibrate(model, data, out, tell)
-        recipe.complete([made], data, 0, tell, refuse)
+    with progress_bar() as progress:
+        made = recalibrate(model, data, out, progress)
+        recipe.complete([made], data, 0, progress, refuse)
     card = Card.read(made.with_suffix(".json"))
     for target, points in card.operating_points.items():
         typer.echo(f"{target}: {card.calibration[target].method} calibration")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from melascope.cli.progress import progress
+from melascope.cli.progress import progress_bar
 from melascope.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def demo(
     _clear(out)
     started = time.monotonic()
     sys.stderr.write(f"drawing {images} images of synthetic lesions, with faults planted in them\n")
-    with progress() as tell:
-        truth = write_archive(out / "raw", images, seed, tell)
+    with progress_bar() as progress:
+        truth = write_archive(out / "raw", images, seed, progress)
     data, run, report = out / "data", out / "run", out / "report"
     _run("prepare", *truth.sources, "--out", data, "--seed", seed)
     planted = check(truth, json.loads((data / "audit.json").read_text(encoding="utf-8")), manifest.read(data))

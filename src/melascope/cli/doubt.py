@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.progress import progress
-from melascope.cli.walk import DATA, REPORT, RUN
+from melascope.cli.options import DATA, REPORT, RUN
+from melascope.cli.progress import progress_bar
 
 
 def doubt(
@@ -27,10 +27,10 @@ def doubt(
     from melascope.report.page import renew
 
     words = ["melascope", "doubt", str(model), str(data), "--out", str(out), "--seed", str(seed)]
-    with progress() as tell:
-        found = doubting.doubt(model, data, out, seed, shlex.join(words), tell)
+    with progress_bar() as progress:
+        found = doubting.doubt(model, data, out, seed, shlex.join(words), progress)
         written = page.write(found, out)
-        renew(out, tell)
+        renew(out, progress)
     rates = [f"{100 * float(rate):.0f} %" for rate in found["methods"][0]["caught"]]
     typer.echo(f"{'errors caught at a referral of':32}" + "".join(f"{rate:>8}" for rate in rates) + "   area")
     for row in found["methods"]:

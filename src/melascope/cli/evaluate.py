@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from melascope.cli.progress import progress
-from melascope.cli.walk import DATA, REPORT, RUN, SPLIT
+from melascope.cli.options import DATA, REPORT, RUN, SPLIT
+from melascope.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +46,11 @@ def evaluate(
 
     words = ["melascope", "evaluate", str(model), str(data), "--out", str(out), "--split", split.value]
     words += ["--seed", str(seed), *(["--prevalence", str(prevalence)] if prevalence else [])]
-    with progress() as tell:
+    with progress_bar() as progress:
         metrics = evaluation.evaluate(
-            model, data, out, split.value, seed, shlex.join(words), tell, prevalence
+            model, data, out, split.value, seed, shlex.join(words), progress, prevalence
         )
-        report = page.write(metrics, out, tell)
+        report = page.write(metrics, out, progress)
     for warning in metrics["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     for image in metrics["unreadable"]:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.progress import progress
-from melascope.cli.walk import MODEL, walk
+from melascope.cli.options import MODEL, walk
+from melascope.cli.progress import progress_bar
 
 
 class Target(StrEnum):
@@ -34,17 +34,18 @@ def explain(
     from melascope.errors import DataError, ImageError, ModelError
     from melascope.explain.overlay import panel
     from melascope.images import decode
-    from melascope.infer.predictor import SHIPPED, Predictor
+    from melascope.infer.predictor import Predictor
+    from melascope.model.folder import SHIPPED
 
     locators = walk(images)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file; name a folder to write the pictures into")
     failed = False
-    with progress() as tell:
-        predictor = Predictor.load(model or SHIPPED, tell)
+    with progress_bar() as progress:
+        predictor = Predictor.load(model or SHIPPED, progress)
         if target not in predictor.card.threshold:
             raise ModelError(f"{predictor.card.identity}: did not learn {target}; its data did not tell")
-        answers = predictor.predict(locators, tell)
+        answers = predictor.predict(locators, progress)
         for answer, name in zip(answers, _names(locators, out), strict=True):
             try:
                 if answer.heat is None:

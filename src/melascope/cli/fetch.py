@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melascope.cli.progress import progress
+from melascope.cli.progress import progress_bar
 from melascope.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from melascope.fetch.archive import Archive
     from melascope.fetch.isic import Plan
+    from melascope.fetch.isic_api import Archive
     from melascope.fetch.ledger import Row
     from melascope.progress import Progress
 
@@ -87,7 +87,7 @@ def isic(
     if dry_run:
         typer.echo(_told(isic.plan(archive, asked), out))
         return
-    with _stoppable() as tell:
+    with _stoppable() as progress:
         failed = isic.fetch(
             archive,
             asked,
@@ -95,7 +95,7 @@ def isic(
             route=listing.value,
             with_images=not metadata_only,
             jobs=jobs,
-            tell=tell,
+            progress=progress,
             say=_say,
         )
     _finish(out, failed)
@@ -104,16 +104,16 @@ def isic(
 @contextmanager
 def _stoppable() -> Iterator["Progress"]:
     try:
-        with progress() as tell:
-            yield tell
+        with progress_bar() as progress:
+            yield progress
     except KeyboardInterrupt:
         _say("stopped; the same command goes on")
         raise typer.Exit(130) from None
 
 
 def _archive(jobs: int) -> "Archive":
-    from melascope.fetch.archive import Addresses, Archive
     from melascope.fetch.client import Client
+    from melascope.fetch.isic_api import Addresses, Archive
 
     return Archive(Client(jobs, _say), Addresses.known())
 
@@ -143,16 +143,16 @@ def _told(plan: "Plan", out: Path) -> str:
 
 def _finish(out: Path, failed: Sequence["Row"]) -> None:
     """Sum up what is there, and name what could not be got."""
-    from melascope.report import fetched
+    from melascope.report import collection
 
     for row in failed[:_NAMED]:
         _say(f"{out / row.path}: {row.reason}")
     if len(failed) > _NAMED:
         _say(f"... and {len(failed) - _NAMED} more, all named in {out / 'ledger.jsonl'}")
     try:
-        for line in _lines(fetched.write(out)):
+        for line in _lines(collection.write(out)):
             typer.echo(line)
-        typer.echo(out / fetched.PAGE)
+        typer.echo(out / collection.PAGE)
     except DataError as error:
         _say(f"no summary: {error}")
     if failed:
@@ -199,8 +199,8 @@ def challenge(
             typer.echo(f"{in_words(size):>10}  {name}")
         typer.echo(f"{len(sizes)} files, {in_words(sum(sizes.values()))}; {in_words(free_bytes(out))} free")
         return
-    with _stoppable() as tell:
-        failed = challenges.fetch(archive, chosen, out, tell, _say)
+    with _stoppable() as progress:
+        failed = challenges.fetch(archive, chosen, out, progress, _say)
     _finish(out, failed)
 
 
@@ -217,6 +217,6 @@ def zips(
     """
     from melascope.fetch import zips
 
-    with _stoppable() as tell:
-        failed = zips.fetch(_archive(1), sources, out, tell, _say)
+    with _stoppable() as progress:
+        failed = zips.fetch(_archive(1), sources, out, progress, _say)
     _finish(out, failed)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from melascope.cli import recipe
-from melascope.cli.progress import progress
+from melascope.cli.progress import progress_bar
 from melascope.learn.settings import Settings
 
 
@@ -22,12 +22,12 @@ def hold_out(
 
     Clinics of one data set count as one source. Of the other sources, images in one group with an image that is
     held out are left out too. Each source gets a folder OUT/SOURCE with data/, run/ and report/, and base/ for
-    the frozen baseline; OUT/transfer.json has the figures with their 95 % intervals, which are also printed.
+    the frozen baseline; OUT/hold-out.json has the figures with their 95 % intervals, which are also printed.
     """
-    from melascope.evaluate import transfer
+    from melascope.evaluate import hold_out
 
-    with progress() as tell:
-        found = transfer.transfer(data, out, settings, tell)
+    with progress_bar() as progress:
+        found = hold_out.transfer(data, out, settings, progress)
     for target, rows in found["targets"].items():
         typer.echo(f"ROC-AUC for {target}, by the source that was held out")
         for row in rows:
@@ -35,8 +35,8 @@ def hold_out(
                 f"  {name} {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
                 if (figure := row[name])
                 else f"  {name} -"
-                for name in transfer.STAGES
+                for name in hold_out.STAGES
                 if name in row
             )
             typer.echo(f"  {row['source']:24}{row['n']:>7,}{cells}")
-    typer.echo(out / transfer.NAME)
+    typer.echo(out / hold_out.NAME)

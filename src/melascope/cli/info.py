@@ -34,7 +34,7 @@ def info(
     A file that holds anything but a network for images and its weights is refused, with exit code 2. Exit
     code 1: the files do not belong together.
     """
-    from melascope.infer.describe import describe
+    from melascope.model.describe import describe
 
     found = describe(file)
     typer.echo(json.dumps(found, indent=2) if format is Format.JSON else _text(found))

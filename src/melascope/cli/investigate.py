@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.progress import progress
+from melascope.cli.progress import progress_bar
 
 
 def investigate(
@@ -22,32 +22,34 @@ def investigate(
 ) -> None:
     """Show where the model is unsure or wrong, or the label may be, with heat maps.
 
-    Writes weak_decisions.csv, suspected_labels.csv, and investigation.html with galleries of false negatives, false
+    Writes weak_decisions.csv, suspected_labels.csv, and cases.html with galleries of false negatives, false
     positives, weak decisions and suspected labels. Exit code 1: an image that was evaluated can no longer be read.
     """
     from melascope.errors import DataError
+    from melascope.evaluate import cases
     from melascope.evaluate.evaluation import read, same_model
-    from melascope.explain import weak
     from melascope.infer.predictor import Predictor
-    from melascope.report import investigation
+    from melascope.report import cases as page
 
     try:
         low, high = (float(end) for end in (band or "0,1").split(","))
     except ValueError:
         raise DataError(f"--band {band}: give two probabilities, such as 0.45,0.55") from None
     predictions, metrics = read(report)
-    with progress() as tell:
-        predictor = Predictor.load(metrics["model"]["path"], tell)
+    with progress_bar() as progress:
+        predictor = Predictor.load(metrics["model"]["path"], progress)
         card = predictor.card
         same_model(card, metrics, report)
         chosen = (low, high) if band else None
-        findings = weak.find(predictions, card.threshold["malignant"], card.prediction_sets, chosen, tell)
-        page = investigation.write(findings, predictor, metrics, chosen, out or report, tell)
+        findings = cases.find(
+            predictions, card.threshold["malignant"], card.prediction_sets, chosen, progress
+        )
+        written = page.write(findings, predictor, metrics, chosen, out or report, progress)
     for line in findings.gone:
         sys.stderr.write(f"{line}\n")
     typer.echo(f"weak decisions   {len(findings.weak):6}")
     typer.echo(f"false negatives  {len(findings.missed):6}")
     typer.echo(f"false positives  {len(findings.alarms):6}")
     typer.echo(f"suspected labels {len(findings.suspected):6}")
-    typer.echo(page)
+    typer.echo(written)
     raise typer.Exit(1 if findings.gone else 0)

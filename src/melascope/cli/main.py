@@ -21,8 +21,8 @@ from melascope.cli import (
     explain,
     fetch,
     hold_out,
+    info,
     investigate,
-    model,
     predict,
     prepare,
     serve,
@@ -59,7 +59,7 @@ for verb in (
 ):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(fetch.app, name="fetch")
-app.add_typer(model.app, name="model")
+app.add_typer(info.app, name="model")
 
 
 @app.callback(invoke_without_command=True)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melascope.cli.progress import progress
-from melascope.cli.walk import MODEL, RAY, walk
+from melascope.cli.options import MODEL, RAY, walk
+from melascope.cli.progress import progress_bar
 from melascope.infer.answer import COLUMNS, Answer
-from melascope.learn.calibration import CONFIDENCE
+from melascope.model.decision import CONFIDENCE
 
 if TYPE_CHECKING:
-    from melascope.learn.card import Card
+    from melascope.model.card import Card
 
 NOTE = "A research tool: it supports a clinician and never replaces one."
 
@@ -46,24 +46,25 @@ def predict(
     tried. Exit code 0: every image was read; 1: at least one could not be; 2: wrong usage, or a folder
     without images.
     """
-    from melascope.infer.predictor import SHIPPED, Predictor
+    from melascope.infer.predictor import Predictor
+    from melascope.model.folder import SHIPPED
 
     locators = walk(images)
     header, line = _FORMATS[format]
     failed = False
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 leaves as it came
-    with nullcontext(_notice) if sys.stdout.isatty() else progress() as tell:
-        predictor = Predictor.load(model or SHIPPED, tell, sensitivity)
+    with nullcontext(_notice) if sys.stdout.isatty() else progress_bar() as progress:
+        predictor = Predictor.load(model or SHIPPED, progress, sensitivity)
         sys.stderr.write(f"{NOTE}\n{predictor.card.identity}; {_operating_point(predictor.card)}\n")
         if header:
             typer.echo(header)
         if ray:
-            from melascope.infer import spread
+            from melascope.infer import on_ray
 
-            answers = spread.predict(predictor, locators, ray, tell)
+            answers = on_ray.predict(predictor, locators, ray, progress)
         else:
-            answers = predictor.predict(locators, tell)
+            answers = predictor.predict(locators, progress)
         for answer in answers:
             failed = failed or answer.status == "error"
             typer.echo(line(answer))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melascope.cli.progress import progress
+from melascope.cli.progress import progress_bar
 from melascope.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def prepare(
         shares = [float(share) for share in fractions.split(",")]
     except ValueError as error:
         raise DataError(f"--fractions {fractions}: give three numbers, such as 0.7,0.15,0.15") from error
-    with progress() as tell:
+    with progress_bar() as progress:
         summary = pipeline.prepare(
             sources,
             out,
@@ -60,7 +60,7 @@ def prepare(
             seed=seed,
             jobs=jobs,
             publish=audit.write,
-            tell=tell,
+            progress=progress,
         )
     for table in summary.audit["inputs"]["tables_passed_over"]:
         sys.stderr.write(f"passed over {table['path']}: {table['reason']}\n")

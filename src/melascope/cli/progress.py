@@ -22,7 +22,7 @@ _PATIENCE_S = 2.0  # what takes less needs no progress
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
     """Give the function that the stages below tell how far they are."""
     if not sys.stderr.isatty():
         yield _lines()
@@ -37,21 +37,21 @@ def progress() -> Iterator[Progress]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
 
-        yield tell
+        yield progress
 
 
 def _lines() -> Progress:
     last: dict[str, float] = {}
 
-    def tell(what: str, done: int, total: int) -> None:
+    def progress(what: str, done: int, total: int) -> None:
         now = time.monotonic()
         if now - last.setdefault(what, now) > _PATIENCE_S and (done == total or now - last[what] > 15):
             last[what] = now
             sys.stderr.write(f"{what}: {done} of {total}\n")
 
-    return tell
+    return progress

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from melascope.cli.walk import walk
+from melascope.cli.options import walk
 from melascope.learn.settings import Artefacts, Settings
 from melascope.progress import Progress
 
@@ -61,7 +61,7 @@ REFUSE = typer.Option(
 
 
 def complete(
-    models: Iterable[Path], data: Path, seed: int, tell: Progress, refuse: Sequence[str] | None = None
+    models: Iterable[Path], data: Path, seed: int, progress: Progress, refuse: Sequence[str] | None = None
 ) -> None:
     """Give trained models what predictions run from and their gates, unless they have them.
 
@@ -69,21 +69,21 @@ def complete(
         models: `.keras` files of one input size, with their cards.
         data: that they learned from.
         seed: of everything random.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
         refuse: the user's words for images that must be refused; each is a kind of its own.
     """
     from melascope.infer.predictor import Predictor
-    from melascope.learn import recognition
+    from melascope.learn import fit_gate
 
     examples = None  # for all, who share their input size
     for path in models:
-        predictor = Predictor.load(path, tell)
+        predictor = Predictor.load(path, progress)
         if predictor.card.gate:
             continue
         if examples is None:
             others = {Path(word).stem: walk([word]) for word in refuse or ()}
-            examples = recognition.gather(data, predictor.card.input_size, others, seed, tell)
-        recognition.fit(path, predictor.views, examples, tell)
+            examples = fit_gate.gather(data, predictor.card.input_size, others, seed, progress)
+        fit_gate.fit(path, predictor.gate_features, examples, progress)
 
 
 def takes_settings(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:

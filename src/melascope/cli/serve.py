@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.progress import progress
-from melascope.cli.walk import MODEL
+from melascope.cli.options import MODEL
+from melascope.cli.progress import progress_bar
 from melascope.errors import DataError
 
 _TOKEN = "MELASCOPE_TOKEN"  # noqa: S105  # its name
@@ -54,16 +54,18 @@ def serve(
             f"{host}: others could reach this address, so requests must bear a token; "
             f"give --token-file FILE or set {_TOKEN}"
         )
-    from melascope.infer.predictor import CORES, SHIPPED, Predictor
+    from melascope.images import CORES
+    from melascope.infer.predictor import Predictor
+    from melascope.model.folder import SHIPPED
     from melascope.web.app import create_app
-    from melascope.web.crew import Crew
+    from melascope.web.workers import Crew
 
     size = jobs or min(CORES, _MOST)
     with ExitStack() as stack:
-        with progress() as tell:
-            predictor = Predictor.load(model or SHIPPED, tell, sensitivity)
+        with progress_bar() as progress:
+            predictor = Predictor.load(model or SHIPPED, progress, sensitivity)
             listening = stack.enter_context(server.listen(host, port))
-            crew = stack.enter_context(Crew(predictor, size, tell))
+            crew = stack.enter_context(Crew(predictor, size, progress))
         app = create_app(predictor.card, crew, size, token, server.names_of(host) if near else None)
         shown = f"[{host}]" if ":" in host else host
         typer.echo(f"http://{shown}:{listening.getsockname()[1]}")

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from melascope.cli.evaluate import Split
-from melascope.cli.progress import progress
-from melascope.cli.walk import DATA, REPORT, RUN, SPLIT
+from melascope.cli.options import DATA, REPORT, RUN, SPLIT
+from melascope.cli.progress import progress_bar
 
 
 def stress(
@@ -31,12 +31,12 @@ def stress(
 
     words = ["melascope", "stress", str(model), str(data), "--out", str(out), "--split", split.value]
     words += ["--images", str(images), "--seed", str(seed)]
-    with progress() as tell:
+    with progress_bar() as progress:
         found, examples = stressing.stress(
-            model, data, out, split.value, images, seed, shlex.join(words), tell
+            model, data, out, split.value, images, seed, shlex.join(words), progress
         )
         written = page.write(found, examples, out)
-        renew(out, tell)
+        renew(out, progress)
     typer.echo(f"{'change':16}{'level':32}{'labels that change':26}change of ROC-AUC")
     for row in found["changes"]:
         flipped, change = interval(row["flipped"], 3), interval(row["roc_auc_change"], 3)

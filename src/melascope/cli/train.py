@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from melascope.cli import recipe
-from melascope.cli.progress import progress
-from melascope.cli.walk import DATA
+from melascope.cli.options import DATA
+from melascope.cli.progress import progress_bar
 from melascope.learn.settings import Settings
 
 
@@ -25,8 +25,8 @@ def train(
     """
     from melascope.learn.training import train
 
-    with progress() as tell:
-        made = train(data, out, settings, tell)
-        recipe.complete(made, data, settings.seed, tell, refuse)
+    with progress_bar() as progress:
+        made = train(data, out, settings, progress)
+        recipe.complete(made, data, settings.seed, progress, refuse)
     for path in made:
         typer.echo(path)

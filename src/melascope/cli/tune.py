@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from melascope.cli import recipe
-from melascope.cli.progress import progress
-from melascope.cli.walk import DATA, RAY
+from melascope.cli.options import DATA, RAY
+from melascope.cli.progress import progress_bar
 from melascope.learn.settings import Settings
 
 
@@ -49,12 +49,14 @@ def tune(
 
     names = searching.all_of(settings) if search == "all" else tuple(search.split(","))
     asked = searching.Search(settings, names, trials, sampler.value)
-    with progress() as tell:
+    with progress_bar() as progress:
         found = (
-            searching.spread(data, out, asked, ray, tell) if ray else searching.search(data, out, asked, tell)
+            searching.spread(data, out, asked, ray, progress)
+            if ray
+            else searching.search(data, out, asked, progress)
         )
         page.write(found, asked, out)
         made = [path for name in (BASE, MODEL) if (path := out / f"{name}.keras").is_file()]
-        recipe.complete(made, data, settings.seed, tell)
+        recipe.complete(made, data, settings.seed, progress)
     for path in (*made, out / searching.TRIALS, out / page.PAGE):
         typer.echo(path)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from melascope import bootstrap
-from melascope.bootstrap import LEVEL, Interval
-from melascope.evaluate.measured import Measured
+from melascope import intervals
+from melascope.evaluate.figure import Measured
 from melascope.evaluate.metrics import BINS, Floats, Reliability, Sample, bin_of
+from melascope.intervals import LEVEL, Interval
 
 _CHUNK = 2**22
 _DRAWN = 500  # of a model that is right, for one quantile and a mean
@@ -69,7 +69,7 @@ def figure(measured: Measured, seed: int) -> dict[str, Any]:
     chance = by_chance(measured.sample, seed=seed)
     told = measured.figure("calibration_error")
     low, high, reason = interval(told["value"], draws, chance)
-    told |= {"low": low, "high": high, "interval": "pivotal, see melascope.evaluate.calibration"}
+    told |= {"low": low, "high": high, "interval": "pivotal, see melascope.evaluate.calibration_error"}
     told["by_chance"] = float(chance.mean())
     return {**told, "reason": reason} if reason else told
 
@@ -95,9 +95,9 @@ def bins(measured: Measured) -> list[dict[str, Any]]:
     rows = []
     for i in np.flatnonzero(seen.weight[0]):
         n, positive = seen.weight[0, i], seen.positive[0, i]
-        ends = bootstrap.interval(measured.draws["observed"][:, i])
+        ends = intervals.interval(measured.draws["observed"][:, i])
         if positive in {0, n}:
-            ends = bootstrap.exact(positive / n, sample.groups(bin_of(sample) == i))
+            ends = intervals.exact(positive / n, sample.groups(bin_of(sample) == i))
         rows.append(
             {
                 "predicted": float(seen.predicted[0, i] / n),

@@ -11,7 +11,7 @@ from cleanlab.filter import find_label_issues
 
 from melascope import files, images, quality
 from melascope.errors import DataError, ImageError
-from melascope.learn.calibration import PredictionSets
+from melascope.model.decision import PredictionSets
 from melascope.progress import Progress, silent
 
 QUALITY = quality.Quality._fields
@@ -54,7 +54,7 @@ def find(
     threshold: float,
     sets: PredictionSets,
     band: tuple[float, float] | None = None,
-    tell: Progress = silent,
+    progress: Progress = silent,
 ) -> Findings:
     """Sort predictions of malignancy into weak, missed and falsely alarmed.
 
@@ -65,7 +65,7 @@ def find(
         threshold: the operating point, a calibrated probability.
         sets: of the model's card; decisions are weak where they leave the other answer open.
         band: probabilities between which a decision is weak instead, both ends left out.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Raises:
         DataError: if the band is not within 0 to 1, or not one image can be read any more.
@@ -74,7 +74,7 @@ def find(
     if band and not 0 <= low < high <= 1:
         raise DataError(f"{low:g},{high:g}: a band needs 0 <= low < high <= 1")
     read = predictions[predictions["p_malignant"].notna()].reset_index(drop=True)
-    measured, gone = _qualities(read["path"].tolist(), tell)
+    measured, gone = _qualities(read["path"].tolist(), progress)
     if len(gone) == len(read):
         raise DataError(f"{gone[0] if gone else 'no image could be read'}; evaluate again")
     p = read["p_malignant"]
@@ -109,7 +109,7 @@ def _suspected(judged: pd.DataFrame) -> "pd.Index[Any]":
     return suspected
 
 
-def _qualities(locators: list[str], tell: Progress) -> tuple[pd.DataFrame, list[str]]:
+def _qualities(locators: list[str], progress: Progress) -> tuple[pd.DataFrame, list[str]]:
     """Quality of each image, and what could not be read."""
 
     def measure(locator: str) -> quality.Quality | ImageError:
@@ -127,6 +127,6 @@ def _qualities(locators: list[str], tell: Progress) -> tuple[pd.DataFrame, list[
                 if isinstance(found, ImageError):
                     gone.append(str(found))
                 rows.append((None,) * len(QUALITY) if isinstance(found, ImageError) else found)
-            tell("measuring image quality", len(rows), len(locators))
+            progress("measuring image quality", len(rows), len(locators))
     table = pd.DataFrame(rows, columns=list(QUALITY), dtype=np.float64)
     return table.astype({"width": "Int64", "height": "Int64"}), gone

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from melascope.evaluate.measured import WORDS
-from melascope.learn.card import Card
+from melascope.labels import WORDS
+from melascope.model.card import Card
 
 ALL = "all"
 

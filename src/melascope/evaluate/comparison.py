@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from melascope import bootstrap
-from melascope.evaluate.measured import Measured, sample_of
+from melascope import intervals
+from melascope.evaluate.figure import Measured, sample_of
 from melascope.evaluate.metrics import Floats, Ranked
 
 
@@ -37,4 +37,4 @@ def roc_auc_gain(first: pd.DataFrame, second: pd.DataFrame, target: str, seed: i
         reached = Ranked.of(after, weights[:, columns]).roc_auc()
         return {"gain": reached - Ranked.of(before, weights).roc_auc()}
 
-    return Measured(before, target, statistics, bootstrap.RESAMPLES, seed).figure("gain")
+    return Measured(before, target, statistics, intervals.RESAMPLES, seed).figure("gain")

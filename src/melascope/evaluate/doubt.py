@@ -6,7 +6,7 @@ words), the figures `area` (under the risk-coverage curve: mean share of wrong a
 referral rates; El-Yaniv and Wiener 2010), `area_change` (to the first method, paired), `caught` and `missed_caught`
 (share of the errors, and of the missed malignant lesions, among what is referred, a figure for each of `RATES`),
 and `curve` (`x` share referred, `y` wrong among the rest, `low`, `high`). `sets` tells of the model's conformal
-prediction sets: `coverage`, `low`, `high` (as `melascope.learn.calibration.PredictionSets`), `rows` (for each class
+prediction sets: `coverage`, `low`, `high` (as `melascope.model.decision.PredictionSets`), `rows` (for each class
 and source the figure `covered`: share whose own answer is not ruled out), and the figures `weak` (share of images),
 `wrong_weak` and `wrong_others` (share of wrong answers in either).
 """
@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melascope import bootstrap, files, images, manifest
+from melascope import files, images, intervals, manifest
 from melascope.errors import DataError, ImageError
-from melascope.evaluate.measured import Measured, mean
+from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.metrics import Floats, Sample, ratio
 from melascope.images import Pixels
 from melascope.infer.predictor import Predictor
-from melascope.learn.calibration import PredictionSets
 from melascope.learn.conformal import Reference
+from melascope.model.decision import PredictionSets
 from melascope.progress import Progress, silent
 
 FORMAT = 1
@@ -50,7 +50,7 @@ def doubt(
     out: Path,
     seed: int = 0,
     command: str = "",
-    tell: Progress = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Compare measures of doubt on the test split of a data set, and write `doubt.json`.
 
@@ -60,7 +60,7 @@ def doubt(
         out: the report folder.
         seed: of the resamples.
         command: that this call answers to, for the record.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
         What `doubt.json` holds.
@@ -71,18 +71,18 @@ def doubt(
     """
     table = manifest.read(data)
     parts = {name: _known(table, data, name) for name in ("validation", "test")}
-    predictor = Predictor.load(model, tell)
+    predictor = Predictor.load(model, progress)
     threshold = predictor.card.threshold["malignant"]
     fitted = parts["validation"]
     plain = [
         predictor.answer(pixels).malignant
-        for pixels in _progress(fitted, predictor.card.input_size, tell, "fitting conformal sets")
+        for pixels in _progress(fitted, predictor.card.input_size, progress, "fitting conformal sets")
     ]
     reference = Reference.of(
         np.array(plain, np.float64), fitted["malignant"].to_numpy(np.float64), fitted["group"].to_numpy()
     )
     test = parts["test"]
-    chances = _turned(predictor, test, tell)
+    chances = _turned(predictor, test, progress)
     p, truth = chances[:, 0], test["malignant"].to_numpy(bool)
     called = p >= threshold
     wrong = called != truth
@@ -102,7 +102,7 @@ def doubt(
         "threshold": threshold,
         "data": {"name": str(data), "hash": manifest.content_hash(table), "split": "test"},
         "images": {"n": len(test), "n_positive": int(truth.sum()), "fitted": len(fitted)},
-        "resampling": {"resamples": bootstrap.RESAMPLES, "level": bootstrap.LEVEL, "seed": seed},
+        "resampling": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL, "seed": seed},
         "errors": {"wrong": int(wrong.sum()), "missed": int((wrong & truth).sum())},
         "methods": measured,
         "sets": _sets(predictor.card.prediction_sets, p, called, test, seed),
@@ -119,22 +119,22 @@ def _known(table: pd.DataFrame, data: Path, split: str) -> pd.DataFrame:
     return known
 
 
-def _progress(table: pd.DataFrame, size: int, tell: Progress, what: str) -> Iterator[Pixels]:
+def _progress(table: pd.DataFrame, size: int, progress: Progress, what: str) -> Iterator[Pixels]:
     """The images of a table, as a network of this input size sees them."""
     locators = table["path"].tolist()
     with ThreadPoolExecutor() as pool:
         try:
             for start in range(0, len(locators), _CHUNK):
                 yield from pool.map(lambda name: images.load(name, size), locators[start : start + _CHUNK])
-                tell(what, min(start + _CHUNK, len(locators)), len(locators))
+                progress(what, min(start + _CHUNK, len(locators)), len(locators))
         except ImageError as error:
             raise DataError(f"{error}; it could be read before: prepare the data set again") from error
 
 
-def _turned(predictor: Predictor, table: pd.DataFrame, tell: Progress) -> Floats:
+def _turned(predictor: Predictor, table: pd.DataFrame, progress: Progress) -> Floats:
     """Probability of malignancy of each image, as it is first, then turned and mirrored, shape (n, 8)."""
     rows = []
-    for pixels in _progress(table, predictor.card.input_size, tell, "turning images"):
+    for pixels in _progress(table, predictor.card.input_size, progress, "turning images"):
         views = [np.rot90(side, k) for side in (pixels, pixels[:, ::-1]) for k in range(4)]
         rows.append([predictor.answer(np.ascontiguousarray(view)).malignant for view in views])
     return np.array(rows, np.float64)
@@ -169,11 +169,11 @@ def _measured(
         first = found[f"{next(iter(orders))}.area"]
         return {**found, **{f"{name}.change": found[f"{name}.area"] - first for name in orders}}
 
-    measured = Measured(sample, "malignant", statistics, bootstrap.RESAMPLES, seed)
+    measured = Measured(sample, "malignant", statistics, intervals.RESAMPLES, seed)
     of_wrong, of_missed = wrong[sample.order], missed[sample.order]
     told = []
     for name in orders:
-        low, high = bootstrap.band(measured.draws[f"{name}.risk"])
+        low, high = intervals.band(measured.draws[f"{name}.risk"])
         curve = {"x": _GRID, "y": measured.found[f"{name}.risk"], "low": low, "high": high}
         told.append(
             {

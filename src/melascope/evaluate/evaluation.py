@@ -11,7 +11,7 @@
 - `resampling`: `resamples`, `level`, `seed`, `unit`;
 - `images`: how many were `asked`, `read`, `unreadable`, `refused`, in how many `groups`, and of whom;
 - `unreadable`: `path` and `reason` of each image that could not be read;
-- `targets`: for `malignant` and `melanoma` what `melascope.evaluate.assess` tells, and for `malignant`
+- `targets`: for `malignant` and `melanoma` what `melascope.evaluate.targets` tells, and for `malignant`
   `melanomas_caught`.
 """
 
@@ -26,15 +26,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melascope import __version__, bootstrap, files, manifest
+from melascope import __version__, files, intervals, manifest
 from melascope.errors import DataError
-from melascope.evaluate.assess import assess_target, melanomas_caught
 from melascope.evaluate.caveats import ALL, Origin, caveats
-from melascope.evaluate.measured import NOT_RECORDED
+from melascope.evaluate.targets import assess_target, melanomas_caught
 from melascope.infer.predictor import Predictor
-from melascope.labels import TARGETS
-from melascope.learn.calibration import CONFIDENCE
-from melascope.learn.card import Card
+from melascope.labels import NOT_RECORDED, TARGETS
+from melascope.model.card import Card
+from melascope.model.decision import CONFIDENCE
 from melascope.progress import Progress, silent
 
 FORMAT = 2
@@ -52,7 +51,7 @@ def evaluate(
     split: str = "test",
     seed: int = 0,
     command: str = "",
-    tell: Progress = silent,
+    progress: Progress = silent,
     prevalence: float | None = None,
 ) -> dict[str, Any]:
     """Run a model over a split and write `predictions.parquet` and `metrics.json`.
@@ -64,7 +63,7 @@ def evaluate(
         split: `train`, `validation`, `test` or `all`.
         seed: of the resamples.
         command: that this call answers to, for the record.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
         prevalence: share of malignant lesions where the model is to be used, for predictive values.
 
     Returns:
@@ -88,7 +87,7 @@ def evaluate(
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file; name a folder to write the report into")
     predictor = Predictor.load(model)
-    predictions = predict(predictor, chosen, tell)
+    predictions = predict(predictor, chosen, progress)
     if (predictions["status"] == "error").all():
         raise DataError(
             f"{data}: none of the {len(chosen)} images could be read ({predictions['reason'].iloc[0]})"
@@ -101,7 +100,7 @@ def evaluate(
         path,
         seed=seed,
         command=command,
-        tell=tell,
+        progress=progress,
         prevalence=prevalence,
     )
     with files.replacing(out / PREDICTIONS) as beside:
@@ -144,7 +143,7 @@ def same_model(card: Card, metrics: dict[str, Any], folder: str | Path) -> None:
         raise DataError(f"{folder}: its model has changed since; evaluate again")
 
 
-def predict(predictor: Predictor, table: pd.DataFrame, tell: Progress = silent) -> pd.DataFrame:
+def predict(predictor: Predictor, table: pd.DataFrame, progress: Progress = silent) -> pd.DataFrame:
     """Run a model over the images of a manifest.
 
     Returns:
@@ -157,7 +156,7 @@ def predict(predictor: Predictor, table: pd.DataFrame, tell: Progress = silent) 
     for answer in predictor.predict(table["path"].tolist()):
         logits = (np.nan,) * len(TARGETS) if answer.logits is None else answer.logits.tolist()
         answers.append((answer.malignant, answer.melanoma, *logits, answer.status, answer.reason))
-        tell("predicting", len(answers), len(table))
+        progress("predicting", len(answers), len(table))
     numbers = [f"{what}_{name}" for what in ("p", "logit") for name in TARGETS]
     told = pd.DataFrame(answers, columns=[*numbers, "status", "reason"])
     told = told.astype({**dict.fromkeys(numbers, np.float64), "status": str, "reason": "string"})
@@ -170,10 +169,10 @@ def assess(
     card: Card,
     origin: Origin,
     path: str = "",
-    resamples: int = bootstrap.RESAMPLES,
+    resamples: int = intervals.RESAMPLES,
     seed: int = 0,
     command: str = "",
-    tell: Progress = silent,
+    progress: Progress = silent,
     prevalence: float | None = None,
 ) -> dict[str, Any]:
     """Measure predictions.
@@ -186,7 +185,7 @@ def assess(
         resamples: for the intervals.
         seed: of the resamples.
         command: for the record.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
         prevalence: share of malignant lesions where the model is to be used, for predictive values.
 
     Returns:
@@ -198,7 +197,7 @@ def assess(
         points = card.operating_points.get(target, ())
         shared = prevalence if target == "malignant" else None
         targets[target] = assess_target(predictions, target, threshold, points, resamples, seed, shared)
-        tell("resampling", i + 1, len(TARGETS))
+        progress("resampling", i + 1, len(TARGETS))
     targets["malignant"]["melanomas_caught"] = melanomas_caught(
         predictions, card.threshold["malignant"], resamples, seed
     )
@@ -233,7 +232,7 @@ def assess(
         },
         "resampling": {
             "resamples": resamples,
-            "level": bootstrap.LEVEL,
+            "level": intervals.LEVEL,
             "seed": seed,
             "unit": "group: images linked by patient, lesion or duplicate",
         },

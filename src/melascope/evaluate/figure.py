@@ -11,11 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from melascope import bootstrap
+from melascope import intervals
 from melascope.evaluate.metrics import Floats, Sample, ratio
-
-NOT_RECORDED = "not recorded"
-WORDS = {"malignant": ("benign", "malignant"), "melanoma": ("not melanoma", "melanoma")}  # false, true
+from melascope.labels import WORDS
 
 
 def sample_of(table: pd.DataFrame, target: str, *, calibrated: bool = True) -> Sample:
@@ -28,11 +26,11 @@ class Measured:
     """The statistics of a sample, on the images as they are and on every resample."""
 
     def __init__(
-        self, sample: Sample, target: str, statistics: bootstrap.Statistics, resamples: int, seed: int
+        self, sample: Sample, target: str, statistics: intervals.Statistics, resamples: int, seed: int
     ) -> None:
         self.sample, self._words = sample, WORDS[target]
         self.found: dict[str, Floats] = {k: v[0] for k, v in statistics(sample.once).items()}
-        self.draws = bootstrap.draws(statistics, sample.group, resamples, seed)
+        self.draws = intervals.draws(statistics, sample.group, resamples, seed)
 
     def figure(self, name: str, over: NDArray[np.bool_] | None = None) -> dict[str, Any]:
         """One figure, over all images or those chosen."""
@@ -43,11 +41,11 @@ class Measured:
             told["n_positive"] = int(self.sample.truth.sum())
         if np.isnan(value):
             return {**told, "value": None, "reason": self._why_undefined(name, n)}
-        interval = bootstrap.interval(self.draws[name])
+        interval = intervals.interval(self.draws[name])
         share = over is not None or name.rpartition(".")[2] == "accuracy"
         if share and value in {0.0, 1.0}:
             # All right or all wrong: resampling the same again would claim certainty.
-            interval = bootstrap.exact(value, self.sample.groups(over))
+            interval = intervals.exact(value, self.sample.groups(over))
             told["interval"] = "Clopper-Pearson over groups"
         told |= {"low": interval.low, "high": interval.high}
         return {**told, "reason": interval.reason} if interval.reason else told
@@ -69,7 +67,7 @@ def mean(values: Floats, group: "pd.Series[Any]", seed: int) -> dict[str, Any]:
     def statistics(weights: Floats) -> dict[str, Floats]:
         return {"mean": ratio(weights @ values, weights.sum(axis=1))}
 
-    drawn = bootstrap.draws(statistics, pd.factorize(group)[0], seed=seed)["mean"]
-    interval = bootstrap.interval(drawn)
+    drawn = intervals.draws(statistics, pd.factorize(group)[0], seed=seed)["mean"]
+    interval = intervals.interval(drawn)
     told = {"value": float(values.mean()), "low": interval.low, "high": interval.high, "n": len(values)}
     return {**told, "reason": interval.reason} if interval.reason else told

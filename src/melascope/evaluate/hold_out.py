@@ -1,6 +1,6 @@
 """Leave-one-source-out validation: how a recipe does in a clinic that its training never saw.
 
-`transfer.json` holds `settings`, `data` (the data set's hash) and `targets`: for each target a row a source with
+`hold-out.json` holds `settings`, `data` (the data set's hash) and `targets`: for each target a row a source with
 `source`, `n`, `n_positive`, and ROC-AUC with interval of the `base` model (frozen backbone) and of the `model`
 (fine-tuned); the last row, `mean`, is their mean, each source counting once.
 """
@@ -18,26 +18,26 @@ from melascope.errors import DataError
 from melascope.evaluate import evaluation
 from melascope.labels import TARGETS
 from melascope.learn import training
-from melascope.learn.card import Card
 from melascope.learn.settings import Settings
+from melascope.model.card import Card
 from melascope.prepare import folds
 from melascope.progress import Progress, silent
 
-NAME = "transfer.json"
+NAME = "hold-out.json"
 STAGES = (training.BASE, training.MODEL)
 
 
-def transfer(data: Path, out: Path, settings: Settings, tell: Progress = silent) -> dict[str, Any]:
+def transfer(data: Path, out: Path, settings: Settings, progress: Progress = silent) -> dict[str, Any]:
     """Train and test once for each source; what is finished in `out` is not done again.
 
     Args:
         data: a folder made by `prepare`, with at least two sources.
         out: folder for everything; `OUT/SOURCE/{data,run,report,base}`.
         settings: of every training.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
-        What `transfer.json` holds.
+        What `hold-out.json` holds.
 
     Raises:
         DataError: if there is but one source, or one cannot be learned from without another.
@@ -50,9 +50,11 @@ def transfer(data: Path, out: Path, settings: Settings, tell: Progress = silent)
         folder = out / re.sub(r"[^\w.-]+", "-", source)
         manifest.write(folds.hold_out(table, source), folder / "data")
         measured[source] = {}
-        for path in training.train(folder / "data", folder / "run", settings, tell):
+        for path in training.train(folder / "data", folder / "run", settings, progress):
             report = folder / ("report" if path.stem == training.MODEL else path.stem)
-            measured[source][path.stem] = evaluation.evaluate(path, folder / "data", report, tell=tell)
+            measured[source][path.stem] = evaluation.evaluate(
+                path, folder / "data", report, progress=progress
+            )
     found = {
         "settings": asdict(settings),
         "data": manifest.content_hash(table),
@@ -63,7 +65,7 @@ def transfer(data: Path, out: Path, settings: Settings, tell: Progress = silent)
 
 
 def read(path: Path, card: Card) -> dict[str, Any]:
-    """Read what `transfer.json` tells of a model's recipe.
+    """Read what `hold-out.json` tells of a model's recipe.
 
     Raises:
         DataError: if it is no such file, or of another recipe or other data than the model.

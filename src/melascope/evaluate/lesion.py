@@ -1,6 +1,6 @@
 """What the answers rest on: the lesion, or what surrounds it; and whether heat maps say so.
 
-`attribution.json` holds `format`, `command`, `model` (identity), `data`, `images`, and
+`lesion.json` holds `format`, `command`, `model` (identity), `data`, `images`, and
 
 - `parts`: for each target the ROC-AUC on `whole` images, with the lesion `hidden` under surrounding skin, and on the
   lesion `alone`, its surroundings one colour, and `rest`: of what the whole image has above chance, the share that is
@@ -22,21 +22,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melascope import bootstrap, files, images, manifest
+from melascope import files, images, intervals, manifest
 from melascope.errors import DataError
-from melascope.evaluate.measured import WORDS, Measured, mean
+from melascope.evaluate.figure import Measured, mean
+from melascope.evaluate.hiding import Mask, alone, hidden
 from melascope.evaluate.metrics import Floats, Ranked, Sample, ratio
 from melascope.evaluate.sanity import curves, faithful, randomised
 from melascope.explain.cam import heat_map
-from melascope.explain.hiding import Mask, alone, hidden
 from melascope.images import Pixels
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
-from melascope.labels import TARGETS
+from melascope.labels import TARGETS, WORDS
 from melascope.progress import Progress, silent
 
 FORMAT = 1
-NAME = "attribution.json"
+NAME = "lesion.json"
 SIDE = 224
 TOLD = {"whole": "whole image", "hidden": "lesion painted over", "alone": "lesion alone"}
 PARTS = tuple(TOLD)
@@ -67,9 +67,9 @@ def attribute(
     most: int = 2000,
     seed: int = 0,
     command: str = "",
-    tell: Progress = silent,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Measure what a model's answers rest on, and write `attribution.json`.
+    """Measure what a model's answers rest on, and write `lesion.json`.
 
     Args:
         model: a run folder, a `.keras` file or a stem.
@@ -80,10 +80,10 @@ def attribute(
         most: images to use; of more, so many are drawn.
         seed: of everything random.
         command: that this call answers to, for the record.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
-        What `attribution.json` holds, and examples: `image_id`, `malignant`, `whole`, `hidden`, `alone`, `mask`,
+        What `lesion.json` holds, and examples: `image_id`, `malignant`, `whole`, `hidden`, `alone`, `mask`,
         `cam` and the probabilities `p`, one for each of `PARTS`.
 
     Raises:
@@ -99,7 +99,7 @@ def attribute(
     chosen = known.iloc[rows].reset_index(drop=True)
     if chosen.empty:
         raise DataError(f"{data}: no image of the split {split} has a mask; masks are named by image id")
-    predictor = Predictor.load(model, tell)
+    predictor = Predictor.load(model, progress)
 
     def look(i: int) -> tuple[list[Answer], Mask, NDArray[np.float32] | None, dict[str, Any]]:
         own = np.random.default_rng([seed, i])
@@ -138,7 +138,7 @@ def attribute(
                         "malignant": None if pd.isna(truth) else bool(truth),
                     }
                     examples.append({**about, **shown, "p": chances[:, i, 0].tolist()})
-            tell("hiding lesions", min(start + _CHUNK, len(chosen)), len(chosen))
+            progress("hiding lesions", min(start + _CHUNK, len(chosen)), len(chosen))
     called = chances[0, :, 0] >= predictor.card.threshold["malignant"]
     found = {
         "format": FORMAT,
@@ -157,7 +157,7 @@ def attribute(
         "maps": _maps(pd.DataFrame(maps), chosen, called, seed),
         "faithful": faithful(np.array(drawn), chosen["group"].iloc[: len(drawn)], seed),
         "randomised": randomised(Path(model), kept, predictor, seed),
-        "resampling": {"resamples": bootstrap.RESAMPLES, "level": bootstrap.LEVEL, "seed": seed},
+        "resampling": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL, "seed": seed},
     }
     files.write_text(out / NAME, json.dumps(found, indent=1, allow_nan=False) + "\n")
     return found, examples
@@ -166,7 +166,7 @@ def attribute(
 def _overlap(cam: NDArray[np.float32], mask: Mask) -> dict[str, float]:
     """How much of a heat map lies in the lesion; NaN where there is no heat."""
     heat = heat_map(cam, _MAP)
-    small = images.fit(mask.astype(np.uint8) * 255, _MAP) > 127
+    small = images.square(mask.astype(np.uint8) * 255, _MAP) > 127
     total = float(heat.sum())
     return {
         "inside": float(heat[small].sum()) / total if total else np.nan,
@@ -191,7 +191,7 @@ def _parts(chances: Floats, chosen: pd.DataFrame, target: str, seed: int) -> dic
         }
         return {**of, "rest": ratio(of["hidden"] - 0.5, of["whole"] - 0.5)}
 
-    measured = Measured(samples[0], target, statistics, bootstrap.RESAMPLES, seed)
+    measured = Measured(samples[0], target, statistics, intervals.RESAMPLES, seed)
     return {**told, "reason": None, **{name: measured.figure(name) for name in (*PARTS, "rest")}}
 
 

@@ -15,12 +15,13 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 from melascope import images
-from melascope.evaluate.measured import mean
+from melascope.evaluate.figure import mean
 from melascope.evaluate.metrics import Floats
 from melascope.explain.cam import heat_map
 from melascope.images import Pixels
-from melascope.infer.predictor import Predictor, find
+from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
+from melascope.model.folder import ModelFiles
 
 _STEPS = 10
 _BLOCKS = 14  # of a side, that are deleted or inserted together
@@ -46,7 +47,7 @@ def curves(
             for step in range(_STEPS + 1):
                 cover = np.zeros(len(heat), dtype=np.uint8)
                 cover[order[: round(step / _STEPS * len(heat))]] = 255
-                there = images.fit(cover.reshape(_BLOCKS, _BLOCKS), side)[..., None] / 255
+                there = images.square(cover.reshape(_BLOCKS, _BLOCKS), side)[..., None] / 255
                 answer = predictor.answer((there * gone + (1 - there) * left).astype(np.uint8))
                 curve.append(answer.malignant)
             found.append(curve)
@@ -91,11 +92,11 @@ def randomised(
         from melascope.learn.backend import keras
     except ModuleNotFoundError:
         return None
-    path = find(model)
+    path = ModelFiles.find(model).keras
     if not path.is_file():
         return None
     net = network.load(path)
-    pixels = np.stack([images.fit(p, predictor.card.input_size) for p in shown]).astype(np.float32)
+    pixels = np.stack([images.square(p, predictor.card.input_size) for p in shown]).astype(np.float32)
     features = keras.Model(net.input, net.get_layer("pool").input)
 
     def cams() -> NDArray[np.float64]:

@@ -19,9 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from melascope import bootstrap, files, images, manifest
+from melascope import files, images, intervals, manifest
 from melascope.errors import DataError, ImageError
-from melascope.evaluate.measured import Measured
+from melascope.evaluate.figure import Measured
 from melascope.evaluate.metrics import Floats, Ranked, Sample, ratio
 from melascope.images import Pixels
 from melascope.infer.answer import Answer
@@ -139,7 +139,7 @@ def stress(
     most: int = 400,
     seed: int = 0,
     command: str = "",
-    tell: Progress = silent,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], list[Example]]:
     """Measure a model under stress and write `stress.json`.
 
@@ -151,7 +151,7 @@ def stress(
         most: images to use; of more, as many of either class as there are, up to half, are drawn.
         seed: of the choice of images, the changes and the resamples.
         command: that this call answers to, for the record.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
         What `stress.json` holds, and the images whose answers changed most, strongest first in each change.
@@ -167,7 +167,7 @@ def stress(
     truth = chosen["malignant"].to_numpy(bool)
     if truth.all() or not truth.any():
         raise DataError(f"{data}: malignant and benign images are both needed in the split {split}")
-    predictor = Predictor.load(model, tell)
+    predictor = Predictor.load(model, progress)
     threshold = predictor.card.threshold["malignant"]
     steps = [(change, i) for change in CHANGES for i in range(len(change.levels))]
     shape = (len(chosen), len(steps) + 1)
@@ -177,7 +177,7 @@ def stress(
         chance[i] = [answer.malignant for answer in answers]
         refused[i] = [answer.status == "refused" for answer in answers]
         kept.append(pixels)
-        tell("under stress", i + 1, len(chosen))
+        progress("under stress", i + 1, len(chosen))
     rows, examples = [], []
     for column, (change, level) in enumerate(steps, start=1):
         measured = _measured(chance[:, 0], chance[:, column], truth, chosen["group"], threshold, seed)
@@ -209,7 +209,7 @@ def stress(
         "roc_auc": float(
             Ranked.of(s := Sample.of(truth, chance[:, 0], chosen["group"]), s.once).roc_auc()[0]
         ),
-        "resampling": {"resamples": bootstrap.RESAMPLES, "level": bootstrap.LEVEL, "seed": seed},
+        "resampling": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL, "seed": seed},
         "changes": rows,
     }
     files.write_text(out / NAME, json.dumps(found, indent=1, allow_nan=False) + "\n")
@@ -284,7 +284,7 @@ def _measured(
             "alarms": ratio(weights[:, ~first.truth & ~was & now].sum(axis=1), negative),
         }
 
-    measured = Measured(first, "malignant", statistics, bootstrap.RESAMPLES, seed)
+    measured = Measured(first, "malignant", statistics, intervals.RESAMPLES, seed)
     everyone = np.ones(len(truth), dtype=bool)
     over = {"flipped": everyone, "lost": first.truth, "alarms": ~first.truth}
     return {name: measured.figure(name, over.get(name)) for name in measured.found}

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melascope.evaluate import calibration
-from melascope.evaluate.measured import NOT_RECORDED, Measured, sample_of
+from melascope.evaluate import calibration_error
+from melascope.evaluate.figure import Measured, sample_of
 from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample
-from melascope.labels import FAMILIES, family
+from melascope.labels import FAMILIES, NOT_RECORDED, family
 
 ENOUGH = 10  # independent groups of either class below which a figure says too little to be read
 _AGES = {"under 30": 30, "30 to 49": 50, "50 to 69": 70, "70 and over": np.inf}  # each up to
@@ -48,8 +48,8 @@ def sources(
                     "source": name,
                     "whole": whole,
                     **_figures(measured),
-                    "uncalibrated_error": calibration.error(raw, target, resamples, seed),
-                    "calibration_error": calibration.figure(measured, seed),
+                    "uncalibrated_error": calibration_error.error(raw, target, resamples, seed),
+                    "calibration_error": calibration_error.figure(measured, seed),
                 }
             )
     return rows

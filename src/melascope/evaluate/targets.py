@@ -1,6 +1,6 @@
 """From predictions to figures with intervals: what `metrics.json` says of each target.
 
-Figures are those of `melascope.evaluate.measured`.
+Figures are those of `melascope.evaluate.figure`.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melascope import bootstrap
-from melascope.evaluate import calibration, subgroups
-from melascope.evaluate.measured import WORDS, Measured, sample_of
+from melascope import intervals
+from melascope.evaluate import calibration_error, subgroups
+from melascope.evaluate.figure import Measured, sample_of
 from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample, brier, ratio
-from melascope.learn.calibration import OperatingPoint
+from melascope.labels import WORDS
+from melascope.model.decision import OperatingPoint
 
 HALF = 0.5
 FALSE_RATES: Floats = np.arange(201) / 200
@@ -90,8 +91,8 @@ def assess_target(
     return {
         **result,
         **{name: measured.figure(name) for name in _RANKING},
-        "calibration_error": calibration.figure(measured, seed),
-        "uncalibrated_error": calibration.error(raw, target, resamples, seed),
+        "calibration_error": calibration_error.figure(measured, seed),
+        "uncalibrated_error": calibration_error.error(raw, target, resamples, seed),
         "at_threshold": _decisions(measured, target, threshold, "at_threshold."),
         "at_half": _decisions(measured, target, HALF, "at_half."),
         "operating_points": [
@@ -106,8 +107,8 @@ def assess_target(
         "curves": {
             "roc": _curve(measured, "roc", FALSE_RATES) if both else None,
             "pr": _curve(measured, "pr", RECALLS) if both else None,
-            "calibration": calibration.bins(measured),
-            "uncalibrated": calibration.outline(raw),
+            "calibration": calibration_error.bins(measured),
+            "uncalibrated": calibration_error.outline(raw),
             "benefit": _curve(measured, "benefit", CUTOFFS) if both else None,
         },
     }
@@ -232,7 +233,7 @@ def _without_refused(known: pd.DataFrame, target: str, resamples: int, seed: int
 
 
 def _curve(measured: Measured, name: str, x: Floats) -> dict[str, list[float]]:
-    low, high = bootstrap.band(measured.draws[name])
+    low, high = intervals.band(measured.draws[name])
     return {
         "x": x.tolist(),
         **{

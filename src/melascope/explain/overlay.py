@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from melascope.explain.cam import heat_map
-from melascope.images import Pixels, fit
+from melascope.images import Pixels, square
 from melascope.infer.answer import Answer
 from melascope.labels import TARGETS
 
@@ -75,8 +75,8 @@ def pair(pixels: Pixels, cam: NDArray[np.float32], side: int) -> tuple[Image.Ima
         cam: raw class activation map of one target, shape (h, w).
         side: of each picture, in pixels.
     """
-    square = fit(pixels, side)
-    return Image.fromarray(square), Image.fromarray(blend(square, heat_map(cam, side)))
+    cropped = square(pixels, side)
+    return Image.fromarray(cropped), Image.fromarray(blend(cropped, heat_map(cam, side)))
 
 
 def whole(pixels: Pixels, cam: NDArray[np.float32]) -> tuple[Image.Image, Image.Image]:

@@ -12,9 +12,9 @@ from urllib3.response import BaseHTTPResponse
 
 from melascope import files
 from melascope.errors import DataError
-from melascope.fetch.archive import Archive
 from melascope.fetch.client import RefusedError, UnreachableError
 from melascope.fetch.folder import PART, insist_on_room, opened
+from melascope.fetch.isic_api import Archive
 from melascope.fetch.ledger import Ledger, Row
 from melascope.fetch.resume import Resumed
 from melascope.fetch.unpack import openable
@@ -175,7 +175,7 @@ def fetch(
     archive: Archive,
     challenge: Challenge,
     out: Path,
-    tell: Progress = silent,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
     """Bring the files of a challenge into a folder, or go on with them.
@@ -193,7 +193,7 @@ def fetch(
         insist_on_room(out, needed - sum(path.stat().st_size for path in scratch.iterdir()))
         for name in missing:
             addresses = _addresses(archive, challenge, name)
-            row = _bring(archive, addresses, out / name, scratch / f"{name}{PART}", tell)
+            row = _bring(archive, addresses, out / name, scratch / f"{name}{PART}", progress)
             if row.address != addresses[0]:
                 say(f"{name}: from the old address, {row.address}")
             ledger.add(row)
@@ -205,8 +205,8 @@ def fetch(
     return failed
 
 
-def _bring(archive: Archive, addresses: list[str], path: Path, part: Path, tell: Progress) -> Row:
-    resumed = Resumed(archive.client, part, tell)
+def _bring(archive: Archive, addresses: list[str], path: Path, part: Path, progress: Progress) -> Row:
+    resumed = Resumed(archive.client, part, progress)
     try:
         address = resumed.bring(addresses)
     except (RefusedError, UnreachableError) as error:

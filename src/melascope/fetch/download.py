@@ -12,9 +12,9 @@ from urllib3.response import BaseHTTPResponse
 
 from melascope import files, images
 from melascope.errors import DataError, ImageError
-from melascope.fetch.archive import Archive, Entry, file_name
 from melascope.fetch.client import RefusedError, UnreachableError, UnsoundError, bare
 from melascope.fetch.folder import put
+from melascope.fetch.isic_api import Archive, Entry, file_name
 from melascope.fetch.ledger import Ledger, Row
 from melascope.progress import Progress, silent
 
@@ -45,7 +45,7 @@ class Transfers:
         for _ in range(os.cpu_count() or 1):  # since some images take much memory
             self._decoders.put(None)
 
-    def run(self, entries: Iterable[Entry], total: int, tell: Progress = silent) -> list[Row]:
+    def run(self, entries: Iterable[Entry], total: int, progress: Progress = silent) -> list[Row]:
         """Bring the images; gives a row for each that failed.
 
         Raises:
@@ -79,7 +79,7 @@ class Transfers:
             try:
                 while running:
                     ended, running = wait(running, _TELLING_S, FIRST_EXCEPTION)
-                    tell("images", done, total)
+                    progress("images", done, total)
                     for worker in ended:
                         worker.result()
             except BaseException:

@@ -11,15 +11,15 @@ from urllib3.response import BaseHTTPResponse
 from melascope import files
 from melascope.errors import DataError
 from melascope.fetch import metadata
-from melascope.fetch.archive import Archive, Page, file_name
 from melascope.fetch.client import RefusedError, UnreachableError, UnsoundError
+from melascope.fetch.download import JOBS, Transfers
 from melascope.fetch.folder import PART, free_bytes, insist_on_room, opened
+from melascope.fetch.isic_api import Archive, Page, file_name
 from melascope.fetch.ledger import Ledger, Row
 from melascope.fetch.listing import NAME as LISTING
 from melascope.fetch.listing import Asked, Listing
 from melascope.fetch.query import Query, QueryError, UnsuitedError, parse
 from melascope.fetch.resume import Resumed
-from melascope.fetch.transfer import JOBS, Transfers
 from melascope.progress import Progress, silent
 
 Route = Literal["auto", "api", "snapshot"]
@@ -61,7 +61,7 @@ def fetch(
     route: Route = "auto",
     with_images: bool = True,
     jobs: int = JOBS,
-    tell: Progress = silent,
+    progress: Progress = silent,
     say: Say = lambda _: None,
 ) -> list[Row]:
     """Bring what is asked for into a folder, or go on with it.
@@ -73,7 +73,7 @@ def fetch(
         route: list through the archive's pages, its snapshot, or whichever is faster.
         with_images: False leaves them out: only tables and texts.
         jobs: transfers at once.
-        tell: progress.
+        progress: called with (what, done, total).
         say: hears sentences for the user.
 
     Returns:
@@ -88,7 +88,7 @@ def fetch(
     with opened(out) as scratch, Ledger(out) as ledger:
         listing = Listing(out, asked)
         if not listing.complete:
-            _list(archive, asked, listing, counted, scratch, route, tell, say)
+            _list(archive, asked, listing, counted, scratch, route, progress, say)
         if not len(listing):
             listing.forget()
             raise DataError(f"{asked.query}: {_NONE}")
@@ -97,7 +97,7 @@ def fetch(
             if (to_come := _size(archive, asked, listing)) > free_bytes(out):
                 insist_on_room(out, to_come - _here(out, listing))
             failures += Transfers(archive, out, scratch, ledger, jobs).run(
-                listing.entries(), len(listing), tell
+                listing.entries(), len(listing), progress
             )
         if asked.limit is None and (listing.counted or 0) > len(listing):
             listing.forget()
@@ -124,7 +124,7 @@ def _list(
     counted: int | None,
     scratch: Path,
     route: Route,
-    tell: Progress,
+    progress: Progress,
     say: Say,
 ) -> None:
     """Make the listing, or go on with it."""
@@ -135,14 +135,14 @@ def _list(
         route = "snapshot"
     if route == "snapshot":
         try:
-            _list_from_snapshot(archive, asked, listing, scratch, counted, tell, say)
+            _list_from_snapshot(archive, asked, listing, scratch, counted, progress, say)
             return
         except (RefusedError, UnreachableError, UnsuitedError) as error:
             say(f"{error}; listing through the archive's pages")
     cursor = None if listing.cursor == _SNAPSHOT else listing.cursor
     for page in archive.pages(asked.query, asked.collections, cursor):
         listing.add(page)
-        tell("listing images", len(listing), asked.limit or listing.counted or len(listing))
+        progress("listing images", len(listing), asked.limit or listing.counted or len(listing))
         if listing.complete:
             return
 
@@ -160,7 +160,7 @@ def _list_from_snapshot(
     listing: Listing,
     scratch: Path,
     counted: int | None,
-    tell: Progress,
+    progress: Progress,
     say: Say,
 ) -> None:
     from melascope.fetch import snapshot  # noqa: PLC0415  # its libraries take long to load
@@ -169,7 +169,7 @@ def _list_from_snapshot(
     if query is None:
         raise UnsuitedError("the snapshot cannot answer this query")
     part = scratch / f"ISIC_metadata.parquet{PART}"
-    resumed = Resumed(archive.client, part, tell)
+    resumed = Resumed(archive.client, part, progress)
     resumed.bring([archive.snapshot_address()])
     try:
         for entries in snapshot.search(part, query):

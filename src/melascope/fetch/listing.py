@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from melascope.errors import DataError
-from melascope.fetch.archive import Entry, Page
+from melascope.fetch.isic_api import Entry, Page
 
 NAME = "listing.jsonl"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from melascope import files
 from melascope.errors import DataError
-from melascope.fetch.archive import Entry
+from melascope.fetch.isic_api import Entry
 
 TABLE, CREDITS, LICENSES = "metadata.csv", "attribution.txt", "licenses"
 _BASE = ("isic_id", "attribution", "copyright_license")

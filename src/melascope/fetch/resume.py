@@ -33,14 +33,18 @@ class Resumed:
     Args:
         client: asks for it.
         part: where it grows; what is known of it lies beside.
-        tell: progress.
+        progress: called with (what, done, total).
         say: hears a sentence where the server cannot go on with a file.
     """
 
     def __init__(
-        self, client: Client, part: Path, tell: Progress = silent, say: Callable[[str], None] = lambda _: None
+        self,
+        client: Client,
+        part: Path,
+        progress: Progress = silent,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._client, self._part, self._tell, self._say = client, part, tell, say
+        self._client, self._part, self._progress, self._say = client, part, progress, say
         self._beside = part.with_name(f"{part.name}.json")
         self._name = part.name.removesuffix(PART)
 
@@ -131,7 +135,7 @@ class Resumed:
                 for chunk in answer.stream(_CHUNK):
                     file.write(chunk)
                     have += len(chunk)
-                    self._tell(what, have // 10**6, (total or have) // 10**6)
+                    self._progress(what, have // 10**6, (total or have) // 10**6)
         except OSError as error:
             raise DataError(f"{self._part}: cannot be written ({error.strerror or error})") from error
         if total is not None and have != total:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from melascope.errors import one_line
-from melascope.fetch.archive import Entry, checked_id
+from melascope.fetch.isic_api import Entry, checked_id
 from melascope.fetch.query import FLAGS, NUMBERS, Group, Query, Term, UnsuitedError
 
 _BASE = ("isic_id", "attribution", "copyright_license")

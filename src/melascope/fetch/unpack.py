@@ -84,7 +84,7 @@ def _wrong(info: zipfile.ZipInfo) -> str | None:
 
 
 def unpack(
-    path: Path, out: Path, inside: str, scratch: Path, ledger: Ledger, tell: Progress = silent
+    path: Path, out: Path, inside: str, scratch: Path, ledger: Ledger, progress: Progress = silent
 ) -> Iterator[Row]:
     """Unpack a ZIP into a folder of a raw folder, or go on with it; gives a row for each file that failed.
 
@@ -94,7 +94,7 @@ def unpack(
         inside: name of the folder in it.
         scratch: on the same disk, for what is not whole yet.
         ledger: of the raw folder.
-        tell: progress.
+        progress: called with (what, done, total).
 
     Raises:
         UnsafeError: before anything is written, as `members` does.
@@ -108,7 +108,7 @@ def unpack(
             ledger.add(row)
             if row.state == "failed":
                 yield row
-        tell(f"unpacking {path.name}", done, len(found))
+        progress(f"unpacking {path.name}", done, len(found))
 
 
 def _one(path: Path, info: zipfile.ZipInfo, out: Path, target: str, scratch: Path) -> Row:

@@ -8,10 +8,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from melascope import files
 from melascope.errors import DataError
-from melascope.fetch.archive import Archive
 from melascope.fetch.challenge import year_of
 from melascope.fetch.client import RefusedError, UnreachableError, bare
 from melascope.fetch.folder import PART, opened
+from melascope.fetch.isic_api import Archive
 from melascope.fetch.ledger import Ledger, Row
 from melascope.fetch.resume import Resumed
 from melascope.fetch.unpack import openable, unpack
@@ -24,7 +24,7 @@ def fetch(
     archive: Archive,
     words: Sequence[str],
     out: Path,
-    tell: Progress = silent,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
     """Bring ZIPs and unpack them, or go on with it. A ZIP of this machine stays where it is.
@@ -33,7 +33,7 @@ def fetch(
         archive: whose client asks.
         words: addresses and paths.
         out: the raw folder.
-        tell: progress.
+        progress: called with (what, done, total).
         say: hears sentences for the user.
 
     Returns:
@@ -52,9 +52,9 @@ def fetch(
     with opened(out) as scratch, Ledger(out) as ledger:
         for word, name in names.items():
             if _is_address(word):
-                failed += _from_address(archive, word, name, out, scratch, ledger, tell, say)
+                failed += _from_address(archive, word, name, out, scratch, ledger, progress, say)
             else:
-                failed += unpack(Path(word), out, name, scratch, ledger, tell)
+                failed += unpack(Path(word), out, name, scratch, ledger, progress)
         if not failed:
             ledger.settle()
     return failed
@@ -67,7 +67,7 @@ def _from_address(
     out: Path,
     scratch: Path,
     ledger: Ledger,
-    tell: Progress,
+    progress: Progress,
     say: Callable[[str], None],
 ) -> list[Row]:
     path = f"{name}.zip"
@@ -77,7 +77,7 @@ def _from_address(
             raise DataError(f"{url}: {out / name} is from {before.address}; give another --out")
         return []
     part = scratch / f"{path}{PART}"
-    resumed = Resumed(archive.client, part, tell, say)
+    resumed = Resumed(archive.client, part, progress, say)
     try:
         resumed.bring([url])
     except (RefusedError, UnreachableError) as error:
@@ -89,7 +89,7 @@ def _from_address(
     except DataError:
         resumed.drop()
         raise
-    failed = list(unpack(part, out, name, scratch, ledger, tell))
+    failed = list(unpack(part, out, name, scratch, ledger, progress))
     if not failed:
         size, sha256 = part.stat().st_size, files.sha256(part)
         ledger.add(Row(path, bare(url), "unpacked", size, sha256, members=ledger.count(name)))

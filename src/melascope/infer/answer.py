@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.learn.calibration import DIGITS, PredictionSets
+from melascope.model.decision import DIGITS, PredictionSets
 
 
 @dataclass(frozen=True)

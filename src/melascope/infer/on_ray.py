@@ -16,7 +16,7 @@ _BLOCK = 256  # images a worker takes at once
 
 
 def predict(
-    predictor: Predictor, locators: Sequence[str], address: str, tell: Progress = silent
+    predictor: Predictor, locators: Sequence[str], address: str, progress: Progress = silent
 ) -> Iterator[Answer]:
     """Answer as `Predictor.predict` does, in the same order, with Ray Data.
 
@@ -26,7 +26,7 @@ def predict(
         predictor: the model.
         locators: names of images.
         address: of the cluster, see `melascope.cluster.connected`.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Raises:
         MelascopeError: if no cluster answers there.
@@ -49,7 +49,7 @@ def predict(
         )
         for done, (locator, row) in enumerate(zip(locators, answers.iter_rows(), strict=True), start=1):
             yield replace(Answer(**json.loads(row["answer"])), path=locator)
-            tell("predicting", done, len(locators))
+            progress("predicting", done, len(locators))
 
 
 class _Judge:

@@ -13,40 +13,40 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-import melascope
 from melascope import files, images, quality
 from melascope.errors import ImageError, ModelError, one_line
-from melascope.infer import convert, gate, graph, runtime
+from melascope.images import CORES
+from melascope.infer import conversion, refusal, runtime
 from melascope.infer.answer import Answer, decide
 from melascope.labels import TARGETS
-from melascope.learn.card import Card
-from melascope.learn.recogniser import Recogniser, beside
+from melascope.model import onnx_file
+from melascope.model.card import Card
+from melascope.model.folder import ModelFiles
+from melascope.model.gate import Gate
 from melascope.progress import Progress, silent
 
-SHIPPED = Path(melascope.__file__).parent / "models" / "finetuned_model"
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _AHEAD = 4  # images a core that are being worked on or wait to be asked for
 
 
 class Predictor:
     """A model ready to answer. Use `Predictor.load`."""
 
-    def __init__(self, card: Card, content: bytes, recogniser: Recogniser | None = None) -> None:
+    def __init__(self, card: Card, content: bytes, gate: Gate | None = None) -> None:
         self.card = card
-        self._content, self._recogniser = content, recogniser
+        self._content, self._gate = content, gate
         self._wide = runtime.session(content)
         self._threshold = card.threshold["malignant"]
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         # To another process without its sessions.
-        return type(self), (self.card, self._content, self._recogniser)
+        return type(self), (self.card, self._content, self._gate)
 
     @cached_property
     def _narrow(self) -> Any:
         return runtime.session(self._content, threads=1)
 
     @classmethod
-    def load(cls, model: str | Path, tell: Progress = silent, sensitivity: float | None = None) -> Self:
+    def load(cls, model: str | Path, progress: Progress = silent, sensitivity: float | None = None) -> Self:
         """Load a run folder, a `.keras` file, or the stem of one.
 
         The ONNX file beside it is used if it was made from the same `.keras` file. Else it is made, beside
@@ -60,12 +60,13 @@ class Predictor:
         Raises:
             ModelError: if something is missing, broken or does not belong together.
         """
-        keras_path = find(model)
-        card = Card.read(keras_path.with_suffix(".json")).at(sensitivity)
+        stored = ModelFiles.find(model)
+        keras_path = stored.keras
+        card = Card.read(stored.card).at(sensitivity)
         if keras_path.is_file() and files.sha256(keras_path) != card.keras_sha256:
             raise ModelError(f"{keras_path}: not the model that its card {keras_path.stem}.json describes")
-        recogniser = Recogniser.read(beside(keras_path), card.gate["sha256"]) if card.gate else None
-        return cls(card, _content_for(keras_path, card, tell), recogniser)
+        gate = Gate.read(stored.gate, card.gate["sha256"]) if card.gate else None
+        return cls(card, _content_for(keras_path, card, progress), gate)
 
     def at(self, sensitivity: float | None) -> Self:
         """The same model at another of its operating points, sharing memory with this one; None changes nothing.
@@ -80,7 +81,7 @@ class Predictor:
         return other
 
     def predict(
-        self, locators: Iterable[str], tell: Progress = silent, cores: int = CORES
+        self, locators: Iterable[str], progress: Progress = silent, cores: int = CORES
     ) -> Iterator[Answer]:
         """Answer for each image, in order, as answers come; memory stays flat.
 
@@ -91,7 +92,7 @@ class Predictor:
 
         Args:
             locators: names of images.
-            tell: hears how far it is.
+            progress: called with (what, done, total).
             cores: to use for several images.
         """
         total, done = length_hint(locators), 0
@@ -111,7 +112,7 @@ class Predictor:
                 waiting.extend(pool.submit(judge, locator) for locator in islice(source, 1))
                 yield answer
                 done += 1
-                tell("predicting", done, max(total, done))
+                progress("predicting", done, max(total, done))
         finally:
             pool.shutdown(cancel_futures=True)  # where the caller has heard enough
 
@@ -145,13 +146,13 @@ class Predictor:
 
     def _answer(self, session: Any, pixels: images.Pixels, locator: str) -> Answer:
         measured = quality.measure(pixels)
-        logits, heat, views = self._run(session, images.fit(pixels, self.card.input_size))
+        logits, heat, views = self._run(session, images.square(pixels, self.card.input_size))
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.card.identity}: gives no number for an image; its weights are broken")
-        reason = gate.refusal(measured, self._recogniser is None or bool(self._recogniser.knows(views)[0]))
+        reason = refusal.refusal(measured, self._gate is None or bool(self._gate.knows(views)[0]))
         return self._say(locator, "refused" if reason else "ok", reason, logits[0], heat[0])
 
-    def views(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def gate_features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What a gate judges images by, whether or not this model has one; all cores share in it.
 
         Args:
@@ -170,11 +171,11 @@ class Predictor:
         return found
 
     def _run(
-        self, session: Any, image: images.Pixels, outputs: Sequence[str] = graph.OUTPUTS
+        self, session: Any, image: images.Pixels, outputs: Sequence[str] = onnx_file.OUTPUTS
     ) -> list[NDArray[np.float32]]:
         try:
             found: list[NDArray[np.float32]] = session.run(
-                list(outputs), {graph.INPUT: image[None].astype(np.float32)}
+                list(outputs), {onnx_file.INPUT: image[None].astype(np.float32)}
             )
         except Exception as error:  # ONNX Runtime's own exception types are not public
             raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
@@ -212,24 +213,7 @@ class Predictor:
         )
 
 
-def find(model: str | Path) -> Path:
-    """The `.keras` path that a user's word for a model means; the file itself may be missing.
-
-    Raises:
-        ModelError: if there is neither a `.keras` nor an `.onnx` file.
-    """
-    path = Path(model)
-    if path.is_dir():
-        path = path / "model.keras"
-    elif path.suffix != ".keras":
-        path = path.with_name(path.name + ".keras")
-    if not path.is_file() and not path.with_suffix(".onnx").is_file():
-        what = "not a model" if Path(model).is_file() else "no such model"
-        raise ModelError(f"{model}: {what}; give a .keras file, its stem, or a run folder")
-    return path
-
-
-def _content_for(keras_path: Path, card: Card, tell: Progress) -> bytes:
+def _content_for(keras_path: Path, card: Card, progress: Progress) -> bytes:
     converted = keras_path.with_suffix(".onnx")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "melascope"
     cached = cache / f"{card.keras_sha256}.onnx"
@@ -244,7 +228,7 @@ def _content_for(keras_path: Path, card: Card, tell: Progress) -> bytes:
         raise problem
     target = converted if os.access(keras_path.parent, os.W_OK) else cached
     what = f"converting {keras_path.name}, once"
-    tell(what, 0, 1)
-    convert.to_onnx(keras_path, target)
-    tell(what, 1, 1)
+    progress(what, 0, 1)
+    conversion.to_onnx(keras_path, target)
+    progress(what, 1, 1)
     return runtime.read(target, card)

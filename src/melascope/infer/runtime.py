@@ -7,8 +7,8 @@ from typing import Any
 import onnxruntime
 
 from melascope.errors import ModelError, one_line
-from melascope.infer import graph
-from melascope.learn.card import Card
+from melascope.model import onnx_file
+from melascope.model.card import Card
 
 # Bytes, of all sessions' tensors; the largest backbones need a fifth of it for an image.
 MAX_MEMORY = 2 * 2**30
@@ -20,15 +20,15 @@ def read(path: Path, card: Card) -> bytes:
     Raises:
         ModelError: if it is not.
     """
-    data = graph.read(path)
-    found = graph.inspect(data, path)
-    if found.notes.get(graph.SOURCE) != card.keras_sha256:
+    data = onnx_file.read(path)
+    found = onnx_file.inspect(data, path)
+    if found.notes.get(onnx_file.SOURCE) != card.keras_sha256:
         raise ModelError(f"{path}: not made from the model that its card describes; get its .keras file too")
-    if found.notes.get(graph.CONTENT) != found.sha256:
+    if found.notes.get(onnx_file.CONTENT) != found.sha256:
         raise ModelError(f"{path}: damaged; get it again, or its .keras file too")
     side = card.input_size
-    wanted = {graph.INPUT: f"float32 (batch, {side}, {side}, 3)"}
-    if found.inputs != wanted or tuple(found.outputs) != graph.OUTPUTS:
+    wanted = {onnx_file.INPUT: f"float32 (batch, {side}, {side}, 3)"}
+    if found.inputs != wanted or tuple(found.outputs) != onnx_file.OUTPUTS:
         raise ModelError(f"{path}: takes or gives something else than its card says; get its .keras file too")
     return data
 

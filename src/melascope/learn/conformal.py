@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.learn.calibration import COVERAGE, DIGITS, Floats, PredictionSets
+from melascope.model.decision import COVERAGE, DIGITS, Floats, PredictionSets
 
 
 class Reference(NamedTuple):

@@ -1,8 +1,6 @@
 """From a `.keras` file to the ONNX file that inference runs: logits and class activation maps."""
 
 import contextlib
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,41 +11,11 @@ import onnxruntime
 
 from melascope import files
 from melascope.errors import MelascopeError, ModelError, one_line
-from melascope.infer import graph
 from melascope.labels import TARGETS
+from melascope.model import onnx_file
 
 _TOLERANCE = 1e-3  # of a logit, absolute and relative; summing float32 in another order costs less
-_LIMIT_S = 600  # the largest backbones take one minute
 _LIMIT_BYTES = 16 * 2**30  # of address space, of which PyTorch alone claims three
-
-
-def to_onnx(keras_path: str | Path, onnx_path: str | Path) -> None:
-    """Convert a model once, in a process of its own.
-
-    The frameworks that it takes never enter this process, and a file that makes them crash, hang or ask for all
-    memory ends theirs.
-
-    Args:
-        keras_path: a model made by `train`.
-        onnx_path: where to write; replaced as a whole or not at all.
-
-    Raises:
-        ModelError: if the file is not such a model, or what converts it is not installed.
-        DataError: if the folder cannot be written to.
-    """
-    with files.replacing(onnx_path) as beside:
-        command = [sys.executable, "-m", __name__, str(keras_path), str(beside)]
-        environment = os.environ | {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
-        try:
-            done = subprocess.run(  # noqa: S603  # our own module
-                command, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ModelError(f"{keras_path}: takes more than {_LIMIT_S} s to convert") from error
-        if done.returncode:
-            said = done.stderr.strip().splitlines()[-1:] if done.returncode > 0 else []
-            reason = "".join(said) or f"what converts it died of it ({done.returncode})"
-            raise ModelError(f"{keras_path}: {reason.removeprefix(f'{keras_path}: ')}")
 
 
 def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
@@ -60,7 +28,7 @@ def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
     before it is written.
 
     Raises:
-        ModelError: as `to_onnx`.
+        ModelError: if the file is not such a model, or what converts it is not installed.
     """
     try:
         import onnx  # noqa: F401  # looked for before the long part
@@ -91,7 +59,7 @@ def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
 def _with_map(network: Any, path: str | Path) -> Any:
     """The network with its outputs replaced by logits, class activation maps and what the recogniser judges by."""
     from melascope.learn.backend import keras
-    from melascope.learn.network import views
+    from melascope.learn.network import gate_features
 
     try:
         pool, head = network.get_layer("pool"), network.get_layer("logits")
@@ -111,7 +79,7 @@ def _with_map(network: Any, path: str | Path) -> Any:
     if feature.shape[-1] != len(kernel):
         raise _no_map(path)
     project.set_weights([kernel[None, None]])
-    return keras.Model(image, [head.output, cam, views(network).output])
+    return keras.Model(image, [head.output, cam, gate_features(network).output])
 
 
 def _no_map(path: str | Path) -> ModelError:
@@ -139,12 +107,16 @@ def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
     model = onnx.load(path)
     plain = model.graph
     names = dict(
-        zip((v.name for v in (*plain.input, *plain.output)), (graph.INPUT, *graph.OUTPUTS), strict=True)
+        zip(
+            (v.name for v in (*plain.input, *plain.output)),
+            (onnx_file.INPUT, *onnx_file.OUTPUTS),
+            strict=True,
+        )
     )
     taken = {value for node in plain.node for value in node.output}
     names |= {
         value: f"inner/{value}"
-        for value in (graph.INPUT, *graph.OUTPUTS)
+        for value in (onnx_file.INPUT, *onnx_file.OUTPUTS)
         if value in taken and value not in names
     }
     for node in plain.node:
@@ -158,8 +130,8 @@ def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
     for other in [item for item in model.opset_import if item.domain not in ("", "ai.onnx")]:
         model.opset_import.remove(other)
     onnx.checker.check_model(model)
-    found = graph.inspect(model.SerializeToString(), path.name)
-    onnx.helper.set_model_props(model, {graph.SOURCE: keras_sha256, graph.CONTENT: found.sha256})
+    found = onnx_file.inspect(model.SerializeToString(), path.name)
+    onnx.helper.set_model_props(model, {onnx_file.SOURCE: keras_sha256, onnx_file.CONTENT: found.sha256})
     data: bytes = model.SerializeToString()
     return data
 
@@ -167,13 +139,13 @@ def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
 def _compare(network: Any, content: bytes, keras_path: str | Path) -> None:
     """See that the converted file says what Keras says, for several images at once, and that its map is one."""
     from melascope.learn.backend import keras
-    from melascope.learn.network import part
+    from melascope.learn.network import truncated_at
 
     rng = np.random.default_rng(0)
     pixels = rng.uniform(0, 255, (3, *network.inputs[0].shape[1:])).astype(np.float32)
-    expected = keras.ops.convert_to_numpy(part(network, "logits")(pixels, training=False))
+    expected = keras.ops.convert_to_numpy(truncated_at(network, "logits")(pixels, training=False))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    logits, cam, _ = session.run(list(graph.OUTPUTS), {graph.INPUT: pixels})
+    logits, cam, _ = session.run(list(onnx_file.OUTPUTS), {onnx_file.INPUT: pixels})
     if not np.allclose(logits, expected, rtol=_TOLERANCE, atol=_TOLERANCE):
         raise ModelError(f"{keras_path}: its conversion to ONNX gives other logits than Keras does")
     # The mean of the map and the bias are the logit: so it is for pooling and a linear head, and else not.

@@ -13,8 +13,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from melascope.errors import DataError
 from melascope.labels import TARGETS
 from melascope.learn import conformal
-from melascope.learn.calibration import CONFIDENCE, DIGITS, Calibration, Floats, OperatingPoint
-from melascope.learn.card import Card
+from melascope.model.card import Card
+from melascope.model.decision import CONFIDENCE, DIGITS, Calibration, Floats, OperatingPoint
 
 # The first two are what dermatologists reached on images of ISIC 2016, in naming and in managing lesions (Marchetti et
 # al. 2018); the third is clinical: at most one malignant lesion in twenty missed.
@@ -94,7 +94,7 @@ def fitted(
     for i, target in enumerate(TARGETS):
         known = ~np.isnan(truth[:, i])
         if target in calibration:
-            found[target] = points(chances[known, i], truth[known, i], groups[known])
+            found[target] = fit_operating_points(chances[known, i], truth[known, i], groups[known])
     known = ~np.isnan(truth[:, 0])
     reference = conformal.Reference.of(chances[known, 0], truth[known, 0], groups[known])
     return replace(card, operating_points=found, prediction_sets=reference.sets())
@@ -139,7 +139,9 @@ def calibrate(
     return METHODS[best](logits, truth), {name: float(loss.mean()) for name, loss in losses.items()}
 
 
-def points(probabilities: Floats, truth: Floats, groups: NDArray[np.object_]) -> tuple[OperatingPoint, ...]:
+def fit_operating_points(
+    probabilities: Floats, truth: Floats, groups: NDArray[np.object_]
+) -> tuple[OperatingPoint, ...]:
     """An operating point for each of `SENSITIVITIES`; none misses more than one for a lower sensitivity.
 
     Args:

@@ -25,9 +25,10 @@ from threadpoolctl import threadpool_limits
 from melascope import files, images, manifest
 from melascope.images import Pixels
 from melascope.learn.augment import augment
-from melascope.learn.card import Card
 from melascope.learn.pixels import decoded
-from melascope.learn.recogniser import CLIP, Recogniser, beside
+from melascope.model.card import Card
+from melascope.model.folder import ModelFiles
+from melascope.model.gate import CLIP, Gate
 from melascope.progress import Progress, silent
 from melascope.synthetic.clutter import KINDS, clutter
 
@@ -110,7 +111,7 @@ def gather(
     size: int,
     others: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
-    tell: Progress = silent,
+    progress: Progress = silent,
 ) -> Examples:
     """Choose and draw what gates learn from.
 
@@ -122,7 +123,7 @@ def gather(
         size: of the network's input.
         others: locators of further images that must be refused, by a word for their kind.
         seed: of everything random.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Raises:
         DataError: if an image can no longer be read.
@@ -138,10 +139,10 @@ def gather(
             learned[name] = rows
         held[name] = np.flatnonzero((source == name) & (split == "validation"))
     strangers = _strangers(table, others or {}, size, rng) | _skin(used, source, size, rng)
-    return Examples(decoded(used, size, data, tell), learned, held, strangers, seed)
+    return Examples(decoded(used, size, data, progress), learned, held, strangers, seed)
 
 
-def fit(model: Path, views: Views, examples: Examples, tell: Progress = silent) -> Card:
+def fit(model: Path, views: Views, examples: Examples, progress: Progress = silent) -> Card:
     """Fit a gate for a model, write it beside the model, and tell of it in the model's card.
 
     How much it refuses of what it must is told by cross-validation, at the thresholds of the whole.
@@ -150,14 +151,14 @@ def fit(model: Path, views: Views, examples: Examples, tell: Progress = silent) 
         model: a `.keras` file with its card.
         views: of this model; the very ones that the gate will judge by.
         examples: of the model's input size.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
         The new card, whose `gate` has `sha256`, `false_refusals` (share of the dermoscopic images of the validation
         split, by source), `false_refusals_unseen` (the same by a gate that never saw the source; empty with one
         source) and `refused` (share of what must be refused, by kind, each tenth by a gate that never saw it).
     """
-    look, rng = _Look(views, tell), np.random.default_rng([examples.seed, 1])  # not those that chose
+    look, rng = _Look(views, progress), np.random.default_rng([examples.seed, 1])  # not those that chose
     seen = {
         name: look.with_copies(examples.pixels[rows], rng, _OF_LESIONS)
         for name, rows in examples.learned.items()
@@ -167,11 +168,11 @@ def fit(model: Path, views: Views, examples: Examples, tell: Progress = silent) 
         kind: look.with_copies(pixels, rng, _OF_OTHERS) for kind, pixels in examples.strangers.items()
     }
     recogniser, unseen, refused = _fitted(seen, held, strangers)
-    recogniser.write(beside(model))
+    recogniser.write(ModelFiles(model).gate)
     card = replace(
         Card.read(model.with_suffix(".json")),
         gate={
-            "sha256": files.sha256(beside(model)),
+            "sha256": files.sha256(ModelFiles(model).gate),
             "false_refusals": {k: float(1 - recogniser.knows(v).mean()) for k, v in held.items() if len(v)},
             "false_refusals_unseen": unseen,
             "refused": refused,
@@ -184,14 +185,14 @@ def fit(model: Path, views: Views, examples: Examples, tell: Progress = silent) 
 class _Look:
     """What a network sees of images, and how many it has seen."""
 
-    def __init__(self, views: Views, tell: Progress) -> None:
-        self._views, self._tell, self._done = views, tell, 0
+    def __init__(self, views: Views, progress: Progress) -> None:
+        self._views, self._progress, self._done = views, progress, 0
 
     def at(self, pixels: NDArray[np.uint8]) -> Features:
         """Features of images, shape (images, features)."""
         found = self._views(pixels)
         self._done += len(found)
-        self._tell("learning what to refuse", self._done, self._done)
+        self._progress("learning what to refuse", self._done, self._done)
         return found
 
     def with_copies(
@@ -213,7 +214,7 @@ def _strangers(
     """Images that must be refused, by kind."""
     shown = {
         (kind, ""): np.stack(
-            [images.fit(clutter(kind, int(rng.integers(2**31))), size) for _ in range(_DRAWN)]
+            [images.square(clutter(kind, int(rng.integers(2**31))), size) for _ in range(_DRAWN)]
         )
         for kind in KINDS
     }
@@ -248,7 +249,7 @@ def _evenest_quarter(locator: str, size: int) -> Pixels:
 
 
 def _unevenness(pixels: Pixels) -> float:
-    return float(np.ptp(images.fit(pixels, 8) @ np.array([0.299, 0.587, 0.114])))
+    return float(np.ptp(images.square(pixels, 8) @ np.array([0.299, 0.587, 0.114])))
 
 
 def _data_set(table: pd.DataFrame) -> "pd.Series[str]":
@@ -260,12 +261,12 @@ def _crop(rng: np.random.Generator, size: int) -> Pixels:
     picture = load_sample_images().images[int(rng.integers(2))]
     side = int(rng.integers(60, min(picture.shape[:2])))
     top, left = (int(rng.integers(0, length - side)) for length in picture.shape[:2])
-    return images.fit(picture[top : top + side, left : left + side], size)
+    return images.square(picture[top : top + side, left : left + side], size)
 
 
 def _fitted(
     seen: Mapping[str, _Shown], held: Mapping[str, Features], learned: Mapping[Kind, _Shown]
-) -> tuple[Recogniser, dict[str, float], dict[str, float]]:
+) -> tuple[Gate, dict[str, float], dict[str, float]]:
     """The gate, the share that it refuses of each source when that is left out, and of each kind to refuse.
 
     Args:
@@ -336,7 +337,7 @@ def _thresholds(limits: Sequence[tuple[Features, float]], strangers: Sequence[Fe
 
 def _regression(
     seen: Mapping[str, _Shown], learned: Mapping[Kind, _Shown], classes: Sequence[str], inverse_penalty: float
-) -> Recogniser:
+) -> Gate:
     """Fit lesions against each class of what must be refused; sources of lesions weigh the same.
 
     So do classes, kinds within a class, and sources of a kind. A class of which there is nothing to learn is not looked
@@ -364,7 +365,7 @@ def _regression(
     against = np.zeros((len(classes), of_each.shape[1]), np.float32)
     against[:, -1] = np.inf
     against[fit.classes_[1:] - 1] = of_each[:1] - of_each[1:]
-    return Recogniser(mean, scale, against.T)
+    return Gate(mean, scale, against.T)
 
 
 def _axes(features: Features, weights: NDArray[np.float64]) -> Features:

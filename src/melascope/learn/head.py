@@ -19,16 +19,16 @@ _PENALTIES = tuple(10.0**power for power in range(-5, 1))  # C of scikit-learn, 
 
 
 def outputs(
-    part: Any, pixels: NDArray[np.uint8], batch: int, what: str, tell: Progress = silent
+    part: Any, pixels: NDArray[np.uint8], batch: int, what: str, progress: Progress = silent
 ) -> NDArray[np.float32]:
     """What a part of a network says of images: that up to `pool` gives features, up to `logits` the head's answer.
 
     Args:
-        part: from `network.part`, with an output of shape (N, channels); made anew for each call, it would be compiled
-            anew.
+        part: from `network.truncated_at`, with an output of shape (N, channels); one made for each call would be
+            compiled each time.
         pixels: shape (n, S, S, 3).
         batch: images at once.
-        what: words for `tell`.
+        what: words for `progress`.
 
     Returns:
         Shape (n, channels).
@@ -37,7 +37,7 @@ def outputs(
     found = []
     for i in range(len(batches)):
         found.append(np.asarray(part.predict_on_batch(batches[i][0])))
-        tell(what, min((i + 1) * batch, len(pixels)), len(pixels))
+        progress(what, min((i + 1) * batch, len(pixels)), len(pixels))
     return np.concatenate(found)
 
 

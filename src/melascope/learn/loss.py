@@ -95,7 +95,7 @@ class BalancedCrossEntropy(keras.losses.Loss):  # type: ignore[misc]
         return of_targets - FAMILY_SHARE * ops.sum(family * ops.log_softmax(y_pred[:, n:]), axis=-1)
 
 
-def goals(
+def loss_targets(
     targets: NDArray[np.float32],
     weights: NDArray[np.float32],
     families: NDArray[np.float32],

@@ -13,8 +13,9 @@ import numpy as np
 
 from melascope.errors import ModelError, one_line
 from melascope.labels import TARGETS
-from melascope.learn import archive, backbones
+from melascope.learn import backbones
 from melascope.learn.backend import keras
+from melascope.model import keras_file
 
 _SIDES = 3
 _OF_EACH = 3  # activations of a side
@@ -59,20 +60,20 @@ def load(path: str | Path) -> Any:
         ModelError: if it holds anything but a network of Keras's own layers and its weights, or Keras cannot
             load it.
     """
-    archive.inspect(path)
-    archive.inspect_weights(path)
+    keras_file.inspect(path)
+    keras_file.inspect_weights(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a file nobody vouches for makes Keras raise
         raise ModelError(f"{path}: not a model Keras can load ({one_line(error)})") from error
 
 
-def part(network: Any, layer: str) -> Any:
+def truncated_at(network: Any, layer: str) -> Any:
     """The same network, sharing its weights, that ends at a layer: `pool` or `logits`."""
     return keras.Model(network.input, network.get_layer(layer).output)
 
 
-def views(network: Any) -> Any:
+def gate_features(network: Any) -> Any:
     """The same network, sharing its weights, that ends at what the recogniser judges by, shape (N, features).
 
     Of activations at twice, four and eight times the side of the final ones, where textures are still seen as such:

@@ -24,9 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 from melascope import cluster, files, manifest
 from melascope.errors import DataError, ModelError
 from melascope.learn import checkpoint, training
-from melascope.learn.card import copy_model
 from melascope.learn.settings import Settings, claim
 from melascope.learn.training import BASE, MODEL
+from melascope.model.folder import ModelFiles
 from melascope.progress import Progress, silent
 
 TRIALS = "trials.csv"
@@ -83,7 +83,7 @@ class Found:
     """The trial whose model was kept; None while none is complete."""
 
 
-def search(data: Path, out: Path, asked: Search, tell: Progress = silent) -> Found:
+def search(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Found:
     """Search, or help with a search that others are at, until no trial is left to take; then keep the best.
 
     Writes `trials.csv` and, as `train` does, `model.keras`, `model.json` and `history.csv` of the best trial; and
@@ -93,18 +93,18 @@ def search(data: Path, out: Path, asked: Search, tell: Progress = silent) -> Fou
         data: a folder made by `prepare`.
         out: the search folder; a search of the same settings and data goes on, also with more trials.
         asked: what is asked for.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Raises:
         DataError: if the data cannot be learned from, or `out` holds another search.
         ModelError: if backbone, size and weights do not fit together.
     """
-    begin(data, out, asked, tell)
-    work(data, out, asked, tell)
+    begin(data, out, asked, progress)
+    work(data, out, asked, progress)
     return finish(out, asked)
 
 
-def begin(data: Path, out: Path, asked: Search, tell: Progress = silent) -> None:
+def begin(data: Path, out: Path, asked: Search, progress: Progress = silent) -> None:
     """Make the folder ours, and in it the frozen baseline, which all trials share."""
     if asked.settings.members > 1:
         raise DataError("a search trains one network a trial; leave --members out")
@@ -124,10 +124,10 @@ def begin(data: Path, out: Path, asked: Search, tell: Progress = silent) -> None
     with FileLock(out / ".begin.lock"):
         claim(out / "search.json", wanted, "a search")
         if asked.settings.weights is not None:
-            training.train(data, out / "start", replace(asked.settings, epochs=0), tell)
+            training.train(data, out / "start", replace(asked.settings, epochs=0), progress)
 
 
-def spread(data: Path, out: Path, asked: Search, address: str, tell: Progress = silent) -> Found:
+def spread(data: Path, out: Path, asked: Search, address: str, progress: Progress = silent) -> Found:
     """Search as `search` does, on every machine of a Ray cluster; one that dies is replaced.
 
     Args:
@@ -135,14 +135,14 @@ def spread(data: Path, out: Path, asked: Search, address: str, tell: Progress = 
         out: the search folder, likewise.
         asked: what is asked for.
         address: of the cluster, see `melascope.cluster.connected`.
-        tell: hears how many trials have ended.
+        progress: called with (what, done, total).
 
     Raises:
         MelascopeError: as `search` does, or if no cluster answers there.
     """
     data, out = data.absolute(), out.absolute()
     with cluster.connected(address) as ray:
-        begin(data, out, asked, tell)
+        begin(data, out, asked, progress)
         gpus = cluster.count(ray, "GPU")
         workers = gpus or max(1, cluster.count(ray, "CPU"))
         # A worker that dies is started again elsewhere, and takes the trial up that it left.
@@ -152,19 +152,19 @@ def spread(data: Path, out: Path, asked: Search, address: str, tell: Progress = 
         while busy:
             left, busy = ray.wait(busy, timeout=1)
             ray.get(left)
-            tell("trials", _ended(study), asked.trials)
+            progress("trials", _ended(study), asked.trials)
     return finish(out, asked)
 
 
-def work(data: Path, out: Path, asked: Search, tell: Progress = silent) -> None:
+def work(data: Path, out: Path, asked: Search, progress: Progress = silent) -> None:
     """Take trials, those that were broken off first, until none is left to take."""
     while (claimed := _claim(out, asked)) is not None:
         trial, lock = claimed
         try:
-            _train(data, out, trial, asked, tell)
+            _train(data, out, trial, asked, progress)
         finally:
             lock.release()
-        tell("trials", _ended(trial.study), asked.trials)
+        progress("trials", _ended(trial.study), asked.trials)
 
 
 def finish(out: Path, asked: Search) -> Found:
@@ -212,7 +212,7 @@ def _lock(out: Path, number: int) -> FileLock:
     return FileLock(folder / ".lock")
 
 
-def _train(data: Path, out: Path, trial: optuna.Trial, asked: Search, tell: Progress) -> None:
+def _train(data: Path, out: Path, trial: optuna.Trial, asked: Search, progress: Progress) -> None:
     # Seed and number alone decide what is drawn, not who asks when, nor how often it was broken off.
     trial.study.sampler = SAMPLERS[asked.sampler](seed=1000 * asked.settings.seed + trial.number)
     drawn: dict[str, Any] = {name: SPACE[name](trial, asked.settings) for name in asked.names}
@@ -225,7 +225,7 @@ def _train(data: Path, out: Path, trial: optuna.Trial, asked: Search, tell: Prog
 
     try:
         training.train(
-            data, run, settings, tell, start=out / "start" if settings.weights else None, judge=judge
+            data, run, settings, progress, start=out / "start" if settings.weights else None, judge=judge
         )
     except optuna.TrialPruned:
         trial.study.tell(trial, state=TrialState.PRUNED)
@@ -281,5 +281,5 @@ def _keep(out: Path, best: int) -> None:
     for folder, name, called in ((out / "start", BASE, f"{out.name}-{BASE}"), (run, MODEL, out.name)):
         if not (folder / f"{name}.json").is_file():
             continue  # from random weights there is no baseline
-        copy_model(folder / f"{name}.keras", out / f"{name}.keras", called)
+        ModelFiles(folder / f"{name}.keras").copy(ModelFiles(out / f"{name}.keras"), called)
     files.copy(run / "history.csv", out / "history.csv")

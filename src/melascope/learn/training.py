@@ -23,13 +23,14 @@ from sklearn.metrics import roc_auc_score
 from melascope import files, manifest
 from melascope.errors import DataError, ModelError
 from melascope.labels import FAMILIES, TARGETS, family
-from melascope.learn import checkpoint, head, network, operating
+from melascope.learn import checkpoint, fit_decision, head, network
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
-from melascope.learn.card import Card, copy_model
-from melascope.learn.loss import BalancedCrossEntropy, family_weights, goals, target_weights
+from melascope.learn.loss import BalancedCrossEntropy, family_weights, loss_targets, target_weights
 from melascope.learn.pixels import decoded
 from melascope.learn.settings import Artefacts, Settings, claim
+from melascope.model.card import Card
+from melascope.model.folder import ModelFiles
 from melascope.progress import Progress, silent
 
 MODEL, BASE = "model", "base"
@@ -57,7 +58,7 @@ def train(
     data: Path,
     run: Path,
     settings: Settings,
-    tell: Progress = silent,
+    progress: Progress = silent,
     *,
     start: Path | None = None,
     judge: Judge | None = None,
@@ -71,7 +72,7 @@ def train(
         data: a folder made by `prepare`.
         run: where to write; an unfinished run of the same settings and data goes on.
         settings: what is asked for.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
         start: the run folder whose `base.keras` to start from, of the same data, backbone, size and weights, instead
             of fitting and writing it once more.
         judge: hears the number of each finished epoch and its score, the mean validation ROC-AUC of the targets; what
@@ -92,36 +93,36 @@ def train(
     if (run / f"{MODEL}.json").is_file():
         return done
     if settings.members > 1 and settings.epochs > 0:
-        return _mean(table, data, run, settings, tell)
+        return _mean(table, data, run, settings, progress)
     keras.utils.set_random_seed(settings.seed)
     net = network.build(settings.backbone, settings.size, settings.weights, settings.dropout)
-    learned = _load(table, data, settings, tell)
+    learned = _load(table, data, settings, progress)
     made = []
     if settings.weights is not None:
         if start is None:
-            made.append(_base(net, learned, run, settings, tell))
+            made.append(_base(net, learned, run, settings, progress))
         else:
             _start_from(start / f"{BASE}.keras", net)
     if settings.epochs > 0:
-        course = _fine_tune(net, learned, run, settings, tell, judge)
+        course = _fine_tune(net, learned, run, settings, progress, judge)
         training = {
             "best_epoch": course.best_epoch,
             "epochs_run": course.epoch,
             "seconds": round(time.monotonic() - started, 1),
         }
-        made.append(_keep(net, MODEL, learned, run, settings, training, tell))
+        made.append(_keep(net, MODEL, learned, run, settings, training, progress))
         checkpoint.clear(run)
     return made
 
 
-def _mean(table: pd.DataFrame, data: Path, run: Path, settings: Settings, tell: Progress) -> list[Path]:
+def _mean(table: pd.DataFrame, data: Path, run: Path, settings: Settings, progress: Progress) -> list[Path]:
     """Train several members and keep the mean of their weights (Wortsman et al. 2022, model soups)."""
     if settings.weights is None:
         raise ModelError("--members needs pretrained weights: networks that start at random have no mean")
     folders = [run / f"member-{number}" for number in range(settings.members)]
     for number, folder in enumerate(folders):
-        train(data, folder, settings.member(number), tell, start=folders[0] if number else None)
-    copy_model(folders[0] / f"{BASE}.keras", run / f"{BASE}.keras", f"{run.name}-{BASE}")
+        train(data, folder, settings.member(number), progress, start=folders[0] if number else None)
+    ModelFiles(folders[0] / f"{BASE}.keras").copy(ModelFiles(run / f"{BASE}.keras"), f"{run.name}-{BASE}")
     members = [folder / f"{MODEL}.keras" for folder in folders]
     nets = [network.load(path) for path in members]
     weights = zip(*(net.get_weights() for net in nets), strict=True)
@@ -132,11 +133,11 @@ def _mean(table: pd.DataFrame, data: Path, run: Path, settings: Settings, tell: 
     ]
     files.write_text(run / "history.csv", pd.concat(courses).to_csv(index=False))
     training = {path.parent.name: Card.read(path.with_suffix(".json")).training for path in members}
-    kept = _keep(nets[0], MODEL, _load(table, data, settings, tell), run, settings, training, tell)
+    kept = _keep(nets[0], MODEL, _load(table, data, settings, progress), run, settings, training, progress)
     return [run / f"{BASE}.keras", kept]
 
 
-def _load(table: pd.DataFrame, data: Path, settings: Settings, tell: Progress) -> _Data:
+def _load(table: pd.DataFrame, data: Path, settings: Settings, progress: Progress) -> _Data:
     used = manifest.usable(table)
     used = used[used["split"].isin(["train", "validation"])].reset_index(drop=True)
     targets = manifest.targets(used, TARGETS)
@@ -157,17 +158,21 @@ def _load(table: pd.DataFrame, data: Path, settings: Settings, tell: Progress) -
         "licenses": sorted(used["license"].dropna().unique().tolist()),
         "allow_leaks": manifest.allows_leaks(data),
     }
-    pixels = decoded(used, settings.size, data, tell)
+    pixels = decoded(used, settings.size, data, progress)
     return _Data(used, pixels, targets, families, rows, learnable, description)
 
 
-def _base(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) -> Path:
+def _base(net: Any, data: _Data, run: Path, settings: Settings, progress: Progress) -> Path:
     path = run / f"{BASE}.keras"
     if (run / f"{BASE}.json").is_file():
         _start_from(path, net)
         return path
     features = head.outputs(
-        network.part(net, "pool"), data.pixels, settings.batch, "features of the frozen backbone", tell
+        network.truncated_at(net, "pool"),
+        data.pixels,
+        settings.batch,
+        "features of the frozen backbone",
+        progress,
     )
     train, validation = data.rows["train"], data.rows["validation"]
     net.get_layer("logits").set_weights(
@@ -179,7 +184,7 @@ def _base(net: Any, data: _Data, run: Path, settings: Settings, tell: Progress) 
             data.learnable,
         )
     )
-    return _keep(net, BASE, data, run, settings, {"stage": "head on the frozen backbone"}, tell)
+    return _keep(net, BASE, data, run, settings, {"stage": "head on the frozen backbone"}, progress)
 
 
 def _start_from(base: Path, net: Any) -> None:
@@ -188,7 +193,7 @@ def _start_from(base: Path, net: Any) -> None:
 
 
 def _fine_tune(
-    net: Any, data: _Data, run: Path, settings: Settings, tell: Progress, judge: Judge | None
+    net: Any, data: _Data, run: Path, settings: Settings, progress: Progress, judge: Judge | None
 ) -> checkpoint.Course:
     pretrained = settings.weights is not None
     layers = network.backbone_layers(net)
@@ -205,7 +210,7 @@ def _fine_tune(
     weights = target_weights(known, data.families[rows])
     families = family_weights(data.families[rows], len(FAMILIES) + 1)
     goal = np.zeros((len(data.targets), 2 * len(TARGETS) + families.shape[1]), dtype=np.float32)
-    goal[rows] = goals(known, weights, families, settings.label_smoothing)
+    goal[rows] = loss_targets(known, weights, families, settings.label_smoothing)
     steps = max(1, len(rows) // settings.batch)
     peak = settings.rate or (1.5e-4 if pretrained else 1e-3)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -222,7 +227,7 @@ def _fine_tune(
     trainer.compile(optimizer, BalancedCrossEntropy(known, weights), jit_compile=False)
     optimizer.build(trainer.trainable_variables)
     course = checkpoint.restore(run, trainer)
-    answers = network.part(net, "logits")
+    answers = network.truncated_at(net, "logits")
     judged, truth = data.part("validation")
     while course.epoch < settings.epochs and course.epoch - course.best_epoch < settings.patience:
         started = time.monotonic()
@@ -239,10 +244,10 @@ def _fine_tune(
             artefacts=settings.artefacts is Artefacts.drawn,
         )
         fitted = trainer.fit(
-            batches, verbose=0, shuffle=False, callbacks=[_Tell(tell, epoch, settings.epochs)]
+            batches, verbose=0, shuffle=False, callbacks=[_ReportProgress(progress, epoch, settings.epochs)]
         )
         with checkpoint.averaged(trainer):
-            logits = head.outputs(answers, judged, settings.batch, "validation", tell)
+            logits = head.outputs(answers, judged, settings.batch, "validation", progress)
         if not np.isfinite(logits).all():
             raise ModelError(f"{run}: the training diverged in epoch {epoch}; try a lower --rate")
         scores = _roc_aucs(logits, truth, data.learnable)
@@ -283,14 +288,14 @@ def _reseed(net: Any, seed: int, epoch: int) -> None:
             generator.state.assign(np.array([seed, epoch], dtype="uint32"))
 
 
-class _Tell(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, tell: Progress, epoch: int, epochs: int) -> None:
+class _ReportProgress(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, progress: Progress, epoch: int, epochs: int) -> None:
         super().__init__()
-        self._tell, self._before, self._epochs = tell, epoch - 1, epochs
+        self._progress, self._before, self._epochs = progress, epoch - 1, epochs
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
         steps = self.params["steps"]
-        self._tell(
+        self._progress(
             f"training, at most {self._epochs} epochs", self._before * steps + batch + 1, self._epochs * steps
         )
 
@@ -314,7 +319,13 @@ def _write_history(run: Path, course: checkpoint.Course) -> None:
 
 
 def _keep(
-    net: Any, name: str, data: _Data, run: Path, settings: Settings, training: dict[str, Any], tell: Progress
+    net: Any,
+    name: str,
+    data: _Data,
+    run: Path,
+    settings: Settings,
+    training: dict[str, Any],
+    progress: Progress,
 ) -> Path:
     """Write a network and, last, its card: a model with a card is whole."""
     path = run / f"{name}.keras"
@@ -322,7 +333,7 @@ def _keep(
         net.save(beside)
     judged, truth = data.part("validation")
     logits = head.outputs(
-        network.part(net, "logits"), judged, settings.batch, "calibration on validation", tell
+        network.truncated_at(net, "logits"), judged, settings.batch, "calibration on validation", progress
     )
     groups = data.table["group"].to_numpy()[data.rows["validation"]]
     metrics = {
@@ -346,7 +357,7 @@ def _keep(
         input_size=settings.size,
         calibration={},
         operating_points={},
-        sensitivity=operating.DEFAULT,
+        sensitivity=fit_decision.DEFAULT,
         keras_sha256=files.sha256(path),
         data=data.description,
         training={"settings": {**asdict(settings), "weights": weights}, **training},
@@ -361,7 +372,7 @@ def _keep(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     told = truth * np.where(data.learnable, 1, np.nan).astype(np.float32)
-    operating.fitted(card, logits, told, groups).write(run / f"{name}.json")
+    fit_decision.fitted(card, logits, told, groups).write(run / f"{name}.json")
     return path
 
 

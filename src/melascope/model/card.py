@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from melascope import files
 from melascope.errors import ModelError
 from melascope.labels import TARGETS
-from melascope.learn.calibration import CONFIDENCE, Calibration, Floats, OperatingPoint, PredictionSets
-from melascope.learn.recogniser import beside
+from melascope.model.decision import CONFIDENCE, Calibration, Floats, OperatingPoint, PredictionSets
 
 FORMAT = 3
 INTENDED_USE = (
@@ -60,7 +59,7 @@ class Card:
     training: Mapping[str, Any] = field(default_factory=dict)
     """Settings and course of the training."""
     gate: Mapping[str, Any] = field(default_factory=dict)
-    """Of the recogniser: `sha256` of its file, and how it did where it was fitted (see `melascope.learn.recognition`);
+    """Of the recogniser: `sha256` of its file, and how it did where it was fitted (see `melascope.learn.fit_gate`);
     empty without one."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Figures on validation, with intervals and n."""
@@ -177,11 +176,3 @@ class Card:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{path}: not a model's card ({type(error).__name__}: {error})") from error
         return card
-
-
-def copy_model(source: Path, target: Path, name: str) -> None:
-    """Copy a `.keras` file, its gate if it has one, and its card, which comes last and gets another name."""
-    files.copy(source, target)
-    if beside(source).is_file():
-        files.copy(beside(source), beside(target))
-    replace(Card.read(source.with_suffix(".json")), name=name).write(target.with_suffix(".json"))

@@ -1,6 +1,6 @@
 """From a network's logit to a probability and a decision, as a model's card keeps them.
 
-Read by inference, so it imports numpy alone; `melascope.learn.operating` fits what is kept here.
+Read by inference, so it imports numpy alone; `melascope.learn.fit_decision` fits what is kept here.
 """
 
 from dataclasses import dataclass

@@ -7,9 +7,8 @@ from typing import Any
 
 from melascope import files
 from melascope.errors import ModelError
-from melascope.infer import graph
-from melascope.learn import archive
-from melascope.learn.card import Card
+from melascope.model import keras_file, onnx_file
+from melascope.model.card import Card
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _keras(path: Path, card: Card | None) -> dict[str, Any]:
-    contents = archive.inspect(path)
+    contents = keras_file.inspect(path)
     sha256 = files.sha256(path)
     return {
         "path": str(path),
@@ -62,8 +61,8 @@ def _keras(path: Path, card: Card | None) -> dict[str, Any]:
 
 
 def _onnx(path: Path, card: Card | None) -> dict[str, Any]:
-    data = graph.read(path)
-    found = graph.inspect(data, path)
+    data = onnx_file.read(path)
+    found = onnx_file.inspect(data, path)
     return {
         "path": str(path),
         "bytes": len(data),
@@ -71,5 +70,5 @@ def _onnx(path: Path, card: Card | None) -> dict[str, Any]:
         "inputs": found.inputs,
         "outputs": found.outputs,
         "operations": dict(found.operations),
-        "belongs_to_card": card and found.notes.get(graph.SOURCE) == card.keras_sha256,
+        "belongs_to_card": card and found.notes.get(onnx_file.SOURCE) == card.keras_sha256,
     }

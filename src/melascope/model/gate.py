@@ -2,7 +2,7 @@
 
 A network for lesions answers for a landscape too, and often with certainty. The recogniser is a multinomial logistic
 regression on what the network sees half-way, so it costs little. Read by inference, so it imports numpy alone;
-`melascope.learn.recognition` fits it.
+`melascope.learn.fit_gate` fits it.
 """
 
 from dataclasses import dataclass, fields
@@ -16,13 +16,12 @@ from melascope import files
 from melascope.errors import ModelError
 
 CLIP = 5.0  # standard deviations; what is further off than any lesion is simply far off
-SUFFIX = ".gate.npz"  # beside a model's .keras file
 _MOST_BYTES = 16 * 2**20
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Recogniser:
+class Gate:
     """How much more an image looks like a lesion than like each kind of image that must be refused."""
 
     mean: Floats
@@ -74,8 +73,3 @@ class Recogniser:
             raise ModelError(f"{path}: missing; the model's card says that it has a gate") from error
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: not a gate ({error})") from error
-
-
-def beside(model: Path) -> Path:
-    """Where the gate of a `.keras` file lies."""
-    return model.with_name(model.stem + SUFFIX)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from melascope import files
 from melascope.errors import ImageError, ModelError, one_line
-from melascope.learn.archive import MAX_BYTES
+from melascope.model.keras_file import MAX_BYTES
 
 INPUT, OUTPUTS = "image", ("logits", "cam", "views")  # of a converted model
 SOURCE = "keras_sha256"  # its note of the .keras file that it was made from

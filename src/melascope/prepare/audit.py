@@ -27,7 +27,7 @@ def audit(
     manifest: pd.DataFrame,
     *,
     seed: int = 0,
-    tell: Progress = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Audit a data set.
 
@@ -37,7 +37,7 @@ def audit(
         pairs: of copies, from `duplicates.find`.
         manifest: the table as it will be written; the splits made.
         seed: of the probes.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
         JSON-able: `verdicts`, `images`, `usable`, `counts`, `missing`, `sizes`, `excluded`, `leaks` (of the splits
@@ -57,7 +57,7 @@ def audit(
         "leaks": _leaks(used, pairs),
         "duplicates": _duplicates(records, pairs),
         "sources": _sources(used),
-        "probes": {target: probes.probe(used, scan, target, seed, tell) for target in TARGETS},
+        "probes": {target: probes.probe(used, scan, target, seed, progress) for target in TARGETS},
         "splits": _splits(manifest[manifest["excluded"] == ""]),
     }
     return {"verdicts": verdicts(found), **found}

@@ -34,13 +34,13 @@ _BLOCK, _CHUNK = 2048, 512
 Floats = NDArray[np.float32]
 
 
-def find(scan: Scan, readable: NDArray[np.intp], tell: Progress = silent) -> pd.DataFrame:
+def find(scan: Scan, readable: NDArray[np.intp], progress: Progress = silent) -> pd.DataFrame:
     """Find all pairs of copies.
 
     Args:
         scan: of the images.
         readable: positions of those that may be compared, ascending.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
         One row a pair, i < j: positions `i` and `j`, `kind` (exact or near), `similarity` (correlation of
@@ -53,12 +53,12 @@ def find(scan: Scan, readable: NDArray[np.intp], tell: Progress = silent) -> pd.
     exact = pd.DataFrame({"i": first[first != readable], "j": copies, "kind": "exact", "similarity": 1.0})
     exact["transform"] = TRANSFORMS[0]
     rows = readable[first == readable]
-    near = _near(_detail(scan.features["grey"], rows, tell), tell)
+    near = _near(_detail(scan.features["grey"], rows, progress), progress)
     near["i"], near["j"] = rows[near["i"]], rows[near["j"]]
     return pd.concat([exact, near], ignore_index=True)[COLUMNS].sort_values(["i", "j"], ignore_index=True)
 
 
-def _detail(grey: NDArray[np.uint8], rows: NDArray[np.intp], tell: Progress) -> NDArray[np.int8]:
+def _detail(grey: NDArray[np.uint8], rows: NDArray[np.intp], progress: Progress) -> NDArray[np.int8]:
     """Luminance less local mean and contrast, shape (rows, side, side), in eight bits to save memory."""
     detail = np.empty((len(rows), *grey.shape[1:]), dtype=np.int8)
     for start in range(0, len(rows), _BLOCK):
@@ -68,21 +68,21 @@ def _detail(grey: NDArray[np.uint8], rows: NDArray[np.intp], tell: Progress) -> 
         spread = np.sqrt(gaussian_filter(band * band, (0, 3, 3)))
         # The 2 keeps the noise of plain skin from being blown up to structure.
         detail[part] = np.clip(band / (spread + 2) * 40, -127, 127)
-        tell("duplicates: detail of images", min(part.stop, len(rows)), len(rows))
+        progress("duplicates: detail of images", min(part.stop, len(rows)), len(rows))
     return detail
 
 
-def _near(detail: NDArray[np.int8], tell: Progress) -> pd.DataFrame:
-    pairs = pd.DataFrame(np.concatenate(list(_candidates(detail, tell))), columns=["i", "j", "transform"])
+def _near(detail: NDArray[np.int8], progress: Progress) -> pd.DataFrame:
+    pairs = pd.DataFrame(np.concatenate(list(_candidates(detail, progress))), columns=["i", "j", "transform"])
     if pairs.empty:
         return pd.DataFrame(columns=COLUMNS)
-    pairs["similarity"] = _verify(detail, pairs, tell)
+    pairs["similarity"] = _verify(detail, pairs, progress)
     best = pairs.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["i", "j"])
     accepted = best[_stands_out(best)]
     return accepted.assign(kind="near", transform=[TRANSFORMS[t] for t in accepted["transform"]])
 
 
-def _candidates(detail: NDArray[np.int8], tell: Progress) -> Iterator[NDArray[np.intp]]:
+def _candidates(detail: NDArray[np.int8], progress: Progress) -> Iterator[NDArray[np.intp]]:
     """Pairs that agree at a third of the resolution, as rows of i, j and number of the transform."""
     n, side = len(detail), detail.shape[1]
     edge = 8
@@ -101,10 +101,10 @@ def _candidates(detail: NDArray[np.int8], tell: Progress) -> Iterator[NDArray[np
             later = j > i
             i, j = i[later] + start, j[later] + start
             yield np.stack([i, j, np.full(len(i), number)], axis=1)
-        tell("duplicates: candidates", number + 1, len(TRANSFORMS))
+        progress("duplicates: candidates", number + 1, len(TRANSFORMS))
 
 
-def _verify(detail: NDArray[np.int8], pairs: pd.DataFrame, tell: Progress) -> Floats:
+def _verify(detail: NDArray[np.int8], pairs: pd.DataFrame, progress: Progress) -> Floats:
     """Correlation of detail in the middle of each pair, at the best small shift."""
     i, j, number = (pairs[name].to_numpy(dtype=np.intp) for name in ("i", "j", "transform"))
     similarity = np.full(len(pairs), -1, dtype=np.float32)
@@ -130,7 +130,7 @@ def _verify(detail: NDArray[np.int8], pairs: pd.DataFrame, tell: Progress) -> Fl
             found[worth] = more
             similarity[part] = found
             done += len(part)
-            tell("duplicates: verification", done, len(pairs))
+            progress("duplicates: verification", done, len(pairs))
     return similarity
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from melascope.images import Pixels, fit
+from melascope.images import Pixels, square
 
 GREY_SIDE = 64
 WHOLE_SIDE = 32
@@ -42,7 +42,7 @@ def describe(pixels: Pixels) -> dict[str, NDArray[np.generic]]:
     """
     size = (WHOLE_SIDE, WHOLE_SIDE)
     whole = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
-    grey = Image.fromarray(fit(pixels, GREY_SIDE)).convert("L")
+    grey = Image.fromarray(square(pixels, GREY_SIDE)).convert("L")
     return {"grey": np.asarray(grey), "whole": np.asarray(whole), "corners": _corners(pixels)}
 
 

@@ -47,7 +47,7 @@ def prepare(
     seed: int = 0,
     jobs: int | None = None,
     publish: Publish | None = None,
-    tell: Progress = silent,
+    progress: Progress = silent,
 ) -> Summary:
     """Make a data set folder: `audit.json` and, last, `manifest.parquet`.
 
@@ -60,7 +60,7 @@ def prepare(
         seed: decides which group goes where.
         jobs: processes that read images; by default one a core.
         publish: writes the audit as a page and gives its path; called with audit, manifest and folder.
-        tell: progress.
+        progress: called with (what, done, total).
 
     Raises:
         DataError: if the sources cannot be used, or make no data set that a model could learn from.
@@ -73,16 +73,16 @@ def prepare(
         return found
     records = read_records(sources)
     _make_folder(out)
-    seen = scan(records.table, out, jobs, tell)
+    seen = scan(records.table, out, jobs, progress)
     rows = _with_pixels(records.table, seen)
     _insist_on_classes(rows)  # before the long search, and once more after it
-    pairs = duplicates.find(seen, np.flatnonzero(seen.table["error"] == ""), tell)
+    pairs = duplicates.find(seen, np.flatnonzero(seen.table["error"] == ""), progress)
     _group(rows, seen, pairs, records.official)
     kept = _insist_on_classes(rows)
     split = splits.keep(kept, allow_leaks, out / LEAKS) if keep_splits else splits.deal(kept, fractions, seed)
     rows["split"] = split.reindex(rows.index)
     table = rows[list(manifest.COLUMNS)]
-    found_out = audit.audit(rows, seen, pairs, table, seed=seed, tell=tell)
+    found_out = audit.audit(rows, seen, pairs, table, seed=seed, progress=progress)
     first, second = (pairs[column].to_numpy(dtype=np.intp) for column in ("i", "j"))
     chains = groups.chains(rows["image_id"], first, second)
     found_out |= {"inputs": records.inputs, "chains": chains, "options": options, "version": __version__}

@@ -18,7 +18,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from melascope import bootstrap
+from melascope import intervals
 from melascope.prepare.scan import Scan
 from melascope.progress import Progress, silent
 
@@ -37,7 +37,7 @@ NAMES = {
 
 
 def probe(
-    rows: pd.DataFrame, scan: Scan, target: str, seed: int = 0, tell: Progress = silent
+    rows: pd.DataFrame, scan: Scan, target: str, seed: int = 0, progress: Progress = silent
 ) -> list[dict[str, Any]]:
     """Run every probe.
 
@@ -46,7 +46,7 @@ def probe(
         scan: of all images.
         target: `malignant` or `melanoma`.
         seed: of the folds, the sample and the resamples.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
         For each probe `name`, `what` it sees, `roc_auc` and `within_sources` (over pairs of images of one source),
@@ -81,13 +81,13 @@ def probe(
                 "within_sources": roc_auc(score, truth, weights, source),
             }
 
-        values, draws = measure(np.ones((1, len(truth)))), bootstrap.draws(measure, group, _RESAMPLES, seed)
+        values, draws = measure(np.ones((1, len(truth)))), intervals.draws(measure, group, _RESAMPLES, seed)
         found.append(
             {"name": name, "what": NAMES[name]}
             | {key: _figure(float(values[key][0]), draws[key]) for key in values}
             | {"n": len(truth), "n_positive": int(truth.sum()), "sampled": sampled}
         )
-        tell(f"shortcut probes for {target}", i + 1, len(seen))
+        progress(f"shortcut probes for {target}", i + 1, len(seen))
     return found
 
 
@@ -128,7 +128,7 @@ def _pairs(score: Floats, truth: NDArray[np.bool_], weights: Floats) -> tuple[Fl
 
 
 def _figure(value: float, draws: Floats) -> dict[str, float | None]:
-    low, high, _ = bootstrap.interval(draws)
+    low, high, _ = intervals.interval(draws)
     rounded = (None if x is None or np.isnan(x) else round(x, 4) for x in (value, low, high))
     return dict(zip(("value", "low", "high"), rounded, strict=True))
 

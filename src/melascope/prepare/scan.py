@@ -43,7 +43,7 @@ class Scan:
     """`features.describe` of each image, stacked: first axis n; zero where there is an error."""
 
 
-def scan(records: pd.DataFrame, out: Path, jobs: int | None = None, tell: Progress = silent) -> Scan:
+def scan(records: pd.DataFrame, out: Path, jobs: int | None = None, progress: Progress = silent) -> Scan:
     """Decode and describe every image.
 
     Args:
@@ -64,7 +64,7 @@ def scan(records: pd.DataFrame, out: Path, jobs: int | None = None, tell: Progre
     done, total = sum(len(keys[path]) for path in loaded), len(records)
     for path in _make(missing, keys, jobs or os.cpu_count() or 1):
         done += len(keys[path])
-        tell("reading images", done, total)
+        progress("reading images", done, total)
     for path in missing:
         chunk = _load(path)
         if chunk is None:

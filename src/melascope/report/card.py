@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from melascope import files
-from melascope.evaluate.measured import WORDS
-from melascope.learn.card import Card
+from melascope.labels import WORDS
+from melascope.model.card import Card
 from melascope.report import guidelines
 from melascope.report.html import render
 from melascope.report.page import findings, hundred, listed, share
@@ -36,7 +36,7 @@ def write(
         card: of the model that was evaluated.
         folder: the report folder, for what else was measured.
         out: folder to write into.
-        transfer: what `transfer.json` of the same recipe on the same data holds.
+        transfer: what `hold-out.json` of the same recipe on the same data holds.
 
     Returns:
         The paths of both.

@@ -1,4 +1,4 @@
-"""`investigation.html`: weak decisions, misses and false alarms, as pictures with their heat maps."""
+"""`cases.html`: weak decisions, misses and false alarms, as pictures with their heat maps."""
 
 from pathlib import Path
 from typing import Any
@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melascope import bootstrap, files, images
+from melascope import files, images, intervals
 from melascope.errors import ImageError
+from melascope.evaluate.cases import COLUMNS, Findings
 from melascope.explain.overlay import pair
-from melascope.explain.weak import COLUMNS, Findings
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
-from melascope.learn.calibration import PredictionSets
+from melascope.model.decision import PredictionSets
 from melascope.progress import Progress, silent
 from melascope.report.html import picture, render
 
-PAGE, TABLE, REVIEW = "investigation.html", "weak_decisions.csv", "suspected_labels.csv"
+PAGE, TABLE, REVIEW = "cases.html", "weak_decisions.csv", "suspected_labels.csv"
 _MOST = 24  # images in a gallery
 _SIDE = 224
 _WORDS = ("benign", "malignant")
@@ -31,17 +31,17 @@ def write(
     metrics: dict[str, Any],
     band: tuple[float, float] | None,
     out: Path,
-    tell: Progress = silent,
+    progress: Progress = silent,
 ) -> Path:
     """Write the tables of weak decisions and of suspected labels, and the page.
 
     Args:
-        findings: from `melascope.explain.weak.find`.
+        findings: from `melascope.evaluate.cases.find`.
         predictor: the model that was evaluated, for the heat maps.
         metrics: what `metrics.json` holds.
         band: as given to `find`.
         out: folder to write into.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
         The path of the page.
@@ -57,7 +57,7 @@ def write(
             "title": title,
             "lead": lead,
             "total": len(rows),
-            "figures": _figures(rows.head(_MOST), predictor, f"drawing {title.lower()}", tell),
+            "figures": _figures(rows.head(_MOST), predictor, f"drawing {title.lower()}", progress),
         }
         for title, lead, rows in (
             (
@@ -85,7 +85,7 @@ def write(
         )
     ]
     page = render(
-        "investigation.html",
+        "cases.html",
         m=metrics,
         threshold=predictor.card.threshold["malignant"],
         sensitivity=predictor.card.sensitivity,
@@ -113,11 +113,11 @@ def _rule(sets: PredictionSets, band: tuple[float, float] | None) -> str:
     )
 
 
-def _figures(rows: pd.DataFrame, predictor: Predictor, what: str, tell: Progress) -> list[dict[str, Any]]:
+def _figures(rows: pd.DataFrame, predictor: Predictor, what: str, progress: Progress) -> list[dict[str, Any]]:
     figures = []
     answers = predictor.predict(rows["path"].tolist())
     for i, (row, answer) in enumerate(zip(rows.to_dict("records"), answers, strict=True)):
-        tell(what, i + 1, len(rows))
+        progress(what, i + 1, len(rows))
         if answer.heat is None:
             continue  # gone since it was evaluated, which the page says; its row in the table stays
         try:
@@ -163,15 +163,15 @@ def _errors(judged: pd.DataFrame) -> dict[str, Any]:
         return {**parts, "difference": parts[_WEAK] - parts[_OTHERS]}
 
     found = rates(np.ones((1, len(known))))
-    draws = bootstrap.draws(rates, group)
+    draws = intervals.draws(rates, group)
 
     def figure(name: str) -> dict[str, Any]:
         value = float(found[name][0])
         if np.isnan(value):
             return {"value": None, "low": None, "high": None}
-        interval = bootstrap.interval(draws[name])
+        interval = intervals.interval(draws[name])
         if name != "difference" and value in {0.0, 1.0}:
-            interval = bootstrap.exact(value, len(set(group[weak if name == _WEAK else ~weak])))
+            interval = intervals.exact(value, len(set(group[weak if name == _WEAK else ~weak])))
         return {"value": value, "low": interval.low, "high": interval.high}
 
     rows = [

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from melascope import files
-from melascope.evaluate.measured import WORDS
+from melascope.labels import WORDS
 
 INK, MUTED, GRID, PAPER = "#17212b", "#566472", "#e6eaee", "#ffffff"
 BLUE, ORANGE = "#1f5fa8", "#b8500f"

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from melascope import __version__
-from melascope.learn.card import INTENDED_USE
+from melascope.model.card import INTENDED_USE
 
 
 @cache

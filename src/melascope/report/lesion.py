@@ -1,4 +1,4 @@
-"""`attribution.html`: what the answers rest on, and whether the heat maps say so."""
+"""`lesion.html`: what the answers rest on, and whether the heat maps say so."""
 
 from pathlib import Path
 from typing import Any
@@ -9,32 +9,32 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from melascope import files
-from melascope.evaluate.attribution import PARTS, SIDE, TOLD
+from melascope.evaluate.lesion import PARTS, SIDE, TOLD
 from melascope.explain.overlay import pair
 from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, save, style, svg
 from melascope.report.html import picture, render
 
-PAGE = "attribution.html"
+PAGE = "lesion.html"
 
 
 def write(found: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> Path:
     """Draw `figures/attribution_*.png` and write the page.
 
     Args:
-        found: what `attribution.json` holds.
-        examples: from `melascope.evaluate.attribution.attribute`.
+        found: what `lesion.json` holds.
+        examples: from `melascope.evaluate.lesion.attribute`.
         out: the report folder.
 
     Returns:
         The path of the page.
     """
     shown = [_pictures(example) for example in examples]
-    files.write_text(out / PAGE, render("attribution.html", **parts(found, out), examples=shown))
+    files.write_text(out / PAGE, render("lesion.html", **parts(found, out), examples=shown))
     return out / PAGE
 
 
 def parts(found: dict[str, Any], out: Path) -> dict[str, Any]:
-    """What `templates/parts/attribution.html` needs; draws the figures into the report folder."""
+    """What `templates/parts/lesion.html` needs; draws the figures into the report folder."""
     with style():
         drawn = {
             "parts": ("ROC-AUC on whole images, without the lesion, and on the lesion alone", _parts(found)),

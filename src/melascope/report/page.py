@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from melascope import files
-from melascope.evaluate import attribution as attributing
 from melascope.evaluate import doubt as doubting
+from melascope.evaluate import lesion as attributing
 from melascope.evaluate import stress as stressing
 from melascope.evaluate.evaluation import METRICS, PAGE, PREDICTIONS, read
-from melascope.evaluate.measured import NOT_RECORDED, WORDS
+from melascope.labels import NOT_RECORDED, WORDS
 from melascope.progress import Progress, silent
-from melascope.report import attribution, doubt, figures, stress
+from melascope.report import doubt, figures, lesion, stress
 from melascope.report.html import render
 
 _MOST = 12  # words of a list, such as of diagnoses, that are named; the rest is summed up
@@ -25,18 +25,18 @@ _DRAWN = {
 _BESIDE = {
     doubting.NAME: (doubting.FORMAT, doubt),
     stressing.NAME: (stressing.FORMAT, stress),
-    attributing.NAME: (attributing.FORMAT, attribution),
+    attributing.NAME: (attributing.FORMAT, lesion),
 }  # what else may be in a report folder, and who shows it
 _PLURAL = {"malignant": ("benign lesions", "malignant lesions"), "melanoma": ("other lesions", "melanomas")}
 
 
-def write(metrics: dict[str, Any], folder: str | Path, tell: Progress = silent) -> Path:
+def write(metrics: dict[str, Any], folder: str | Path, progress: Progress = silent) -> Path:
     """Draw the figures of an evaluation and write its page.
 
     Args:
         metrics: what `melascope.evaluate.evaluation.evaluate` returned or `metrics.json` holds.
         folder: the report folder; gets `figures/*.png` and `report.html`.
-        tell: hears how far it is.
+        progress: called with (what, done, total).
 
     Returns:
         The path of the page.
@@ -54,7 +54,7 @@ def write(metrics: dict[str, Any], folder: str | Path, tell: Progress = silent) 
             drawings[target].append(
                 {"name": name, "svg": figures.svg(figure, f"{_DRAWN[name]} for {target}")}
             )
-        tell("drawing", i + 1, len(metrics["targets"]))
+        progress("drawing", i + 1, len(metrics["targets"]))
     page = render(
         "report.html",
         m=metrics,
@@ -71,9 +71,9 @@ def write(metrics: dict[str, Any], folder: str | Path, tell: Progress = silent) 
     return folder / PAGE
 
 
-def renew(folder: str | Path, tell: Progress = silent) -> Path | None:
+def renew(folder: str | Path, progress: Progress = silent) -> Path | None:
     """Write the page of a report folder anew, with what was measured since; None where no evaluation is in it."""
-    return write(read(folder)[1], folder, tell) if (Path(folder) / METRICS).is_file() else None
+    return write(read(folder)[1], folder, progress) if (Path(folder) / METRICS).is_file() else None
 
 
 def findings(metrics: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:

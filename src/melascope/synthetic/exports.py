@@ -84,7 +84,7 @@ class _Export:
     rows: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
-def write_archive(folder: str | Path, images: int = 600, seed: int = 0, tell: Progress = silent) -> Truth:
+def write_archive(folder: str | Path, images: int = 600, seed: int = 0, progress: Progress = silent) -> Truth:
     """Write the exports of two clinics, as the ISIC Archive hands them out, with faults planted in them.
 
     `clinic_a/` is a folder, `clinic_b.zip` a ZIP; each has images, `metadata.csv`, `attribution.txt` and
@@ -98,7 +98,7 @@ def write_archive(folder: str | Path, images: int = 600, seed: int = 0, tell: Pr
         folder: where to write.
         images: photographs before copies are added; at least 60.
         seed: same seed, same bytes.
-        tell: progress.
+        progress: called with (what, done, total).
 
     Raises:
         ValueError: for fewer images.
@@ -117,7 +117,7 @@ def write_archive(folder: str | Path, images: int = 600, seed: int = 0, tell: Pr
             exports[shot.clinic].jpegs[shot.image_id] = jpeg
             exports[shot.clinic].rows[shot.image_id] = _row(shot)
             _write(folder / "truth" / "masks" / f"{shot.image_id}_segmentation.png", mask)
-            tell("drawing images", i + 1, len(shots))
+            progress("drawing images", i + 1, len(shots))
     _plant_copies(shots, exports, rng, truth)
     _plant_faults(shots, exports[0], truth)
     for name, data in _members(exports[0]).items():

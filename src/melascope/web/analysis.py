@@ -13,8 +13,8 @@ from melascope.explain.overlay import layer, panel
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
-from melascope.web import capture, dicom
 from melascope.web.errors import Fault, place
+from melascope.web.forms import dicom_read, dicom_write
 from melascope.web.upload import Upload
 
 _LAYER = 256  # pixels; a map has few places, and its smooth layer can be scaled
@@ -71,7 +71,7 @@ class _File:
     @cached_property
     def image(self) -> bytes:
         data = self._upload.data
-        return dicom.image_file(data, self._upload.name) if dicom.is_dicom(data) else data
+        return dicom_read.image_file(data, self._upload.name) if dicom_read.is_dicom(data) else data
 
 
 class Judge:
@@ -112,7 +112,7 @@ def _judge(predictor: Predictor, upload: Upload, wish: Wish) -> Finding:
             page = panel(pixels, answer, wish.panel)
             drawn = _png(page)
             if wish.capture:
-                captured = capture.secondary_capture(page, answer, upload.data)
+                captured = dicom_write.secondary_capture(page, answer, upload.data)
     target = wish.heat or wish.panel
     responds = target is not None and bool((answer.heat[TARGETS.index(target)] > 0).any())
     return Finding(answer, heat, responds, picture, drawn, captured)

@@ -15,14 +15,15 @@ from starlette.types import ASGIApp
 from melascope import __version__
 from melascope.errors import ModelError
 from melascope.labels import TARGETS
-from melascope.learn.card import Card
-from melascope.web import describe, fhir, meters, negotiate, schema
+from melascope.model.card import Card
+from melascope.web import metrics, openapi, schema
+from melascope.web.analysis import Finding, Judging, Question, Wish
 from melascope.web.assets import Asset, assets
-from melascope.web.desk import Desk
 from melascope.web.errors import Refusal, busy
-from melascope.web.guard import Guard
-from melascope.web.judge import Finding, Judging, Question, Wish
+from melascope.web.forms import fhir, negotiate
 from melascope.web.limits import Limits
+from melascope.web.queue import Desk
+from melascope.web.security import Guard
 from melascope.web.upload import Purse, receive
 
 HEALTH, METRICS, OPENAPI = "/healthz", "/metrics", "/openapi.json"
@@ -50,7 +51,7 @@ def create_app(
     limits = limits or Limits()
     sensitivities = [point.sensitivity for point in card.operating_points[TARGETS[0]]]
     desk, purse = Desk(judging, workers, limits.waiting), Purse(limits.held_bytes)
-    counted = meters.Meters(card.identity)
+    counted = metrics.Meters(card.identity)
     counted.open.set_function(lambda: desk.open)
 
     @asynccontextmanager
@@ -74,12 +75,12 @@ def create_app(
     app.add_exception_handler(ModelError, _broken)
     app.add_exception_handler(Exception, _failed)
 
-    @app.post(PREDICTIONS, **describe.predictions(limits))
+    @app.post(PREDICTIONS, **openapi.predictions(limits))
     async def predictions(
         request: Request,
-        sensitivity: Annotated[float | None, Query(**describe.sensitivity(sensitivities))] = None,
-        heat: Annotated[Literal["malignant", "melanoma"] | None, Query(**describe.HEAT)] = None,
-        picture: Annotated[bool, Query(**describe.PICTURE)] = False,
+        sensitivity: Annotated[float | None, Query(**openapi.sensitivity(sensitivities))] = None,
+        heat: Annotated[Literal["malignant", "melanoma"] | None, Query(**openapi.HEAT)] = None,
+        picture: Annotated[bool, Query(**openapi.PICTURE)] = False,
     ) -> Response:
         form = negotiate.form_of(request.headers.get("accept", ""))
         if sensitivity is not None and sensitivity not in sensitivities:
@@ -105,7 +106,7 @@ def create_app(
         rows = [_row(finding, heat, picture) for finding in findings]
         return _json({"predictions": rows, "note": schema.NOTE}, negotiate.JSON)
 
-    @app.get(MODEL, response_model=schema.Model, summary="The model that answers", responses=describe.GUARDED)
+    @app.get(MODEL, response_model=schema.Model, summary="The model that answers", responses=openapi.GUARDED)
     async def model() -> Response:
         told = {
             "identity": card.identity,
@@ -122,13 +123,13 @@ def create_app(
     async def health() -> Response:
         return _json({"status": "ok"}, negotiate.JSON)
 
-    @app.get(METRICS, response_class=Response, summary="Counts and times, for Prometheus", **describe.METRICS)
-    async def metrics() -> Response:
-        return Response(counted.text(), media_type=meters.MEDIA_TYPE)
+    @app.get(METRICS, response_class=Response, summary="Counts and times, for Prometheus", **openapi.METRICS)
+    async def show_metrics() -> Response:
+        return Response(counted.text(), media_type=metrics.MEDIA_TYPE)
 
     for path, asset in assets().items():
         app.add_api_route(path, partial(_asset, asset), include_in_schema=False)
-    describe.complete(app, None if token is None else [HEALTH])
+    openapi.complete(app, None if token is None else [HEALTH])
     public = [*assets(), HEALTH, OPENAPI]
     return Guard(app, counted, [*public, PREDICTIONS, MODEL, METRICS], token, public, hosts)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-_SCRIPTS = ("card", "dom", "files", "page", "server", "table", "words")
+_SCRIPTS = ("card", "dom", "files", "format", "page", "server", "table")
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),

@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from melascope.web import schema
+from melascope.web.forms.negotiate import DICOM, FHIR
 from melascope.web.limits import Limits
-from melascope.web.negotiate import DICOM, FHIR
 from melascope.web.upload import FIELD
 
 HEAT: dict[str, Any] = {"description": "Send the heat map of this target along."}

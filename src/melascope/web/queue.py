@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from melascope.web.analysis import Finding, Judging, Question
 from melascope.web.errors import Refusal, busy
-from melascope.web.judge import Finding, Judging, Question
 
 # What is handed over at once where many wait: it costs little more than one alone would. Files that are so large that
 # handing over does not matter go one by one.

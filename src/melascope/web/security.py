@@ -8,7 +8,7 @@ from collections.abc import Collection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from melascope.web.errors import Refusal, place
-from melascope.web.meters import Meters
+from melascope.web.metrics import Meters
 
 _LOG = logging.getLogger("melascope.web")
 _SAFE = ("GET", "HEAD", "OPTIONS")

@@ -18,9 +18,9 @@ from typing import Any, Self
 from melascope.errors import ModelError
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
-from melascope.learn.card import Card
+from melascope.model.card import Card
 from melascope.progress import Progress, silent
-from melascope.web.judge import Finding, Judge, Question
+from melascope.web.analysis import Finding, Judge, Question
 
 _LOG = logging.getLogger("melascope.web")
 _PATIENCE_S = 60.0  # an image takes two seconds at most on a core of its own
@@ -33,14 +33,14 @@ class Crew:
     Args:
         predictor: the model.
         size: processes; as many threads may ask at once, and others wait.
-        tell: hears how many are ready.
+        progress: called with (what, done, total).
 
     Raises:
         ModelError: if a process cannot start.
     """
 
-    def __init__(self, predictor: Predictor, size: int, tell: Progress = silent) -> None:
-        self._tell = tell
+    def __init__(self, predictor: Predictor, size: int, progress: Progress = silent) -> None:
+        self._progress = progress
         self._card = predictor.card
         self._workers = [_Worker(predictor) for _ in range(size)]
         self._free: SimpleQueue[_Worker] = SimpleQueue()
@@ -54,10 +54,10 @@ class Crew:
             for worker in self._workers:
                 worker.teach()
             for done, worker in enumerate(self._workers):
-                self._tell("starting processes", done, len(self._workers))
+                self._progress("starting processes", done, len(self._workers))
                 worker.wait()
                 self._free.put(worker)
-            self._tell("starting processes", len(self._workers), len(self._workers))
+            self._progress("starting processes", len(self._workers), len(self._workers))
         except (EOFError, OSError) as error:
             self._end()
             raise ModelError("a process that judges images cannot start; is memory too small?") from error

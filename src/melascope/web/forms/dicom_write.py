@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from melascope import __version__
 from melascope.infer.answer import Answer
-from melascope.web.dicom import is_dicom
+from melascope.web.forms.dicom_read import is_dicom
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # What tells whose image it is and in which study: copied, so that both lie side by side.

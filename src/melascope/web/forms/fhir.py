@@ -14,9 +14,9 @@ from typing import Any
 from melascope import __version__
 from melascope.infer.answer import Answer
 from melascope.labels import TARGETS
-from melascope.learn.calibration import DIGITS
-from melascope.learn.card import INTENDED_USE, MEANING, Card
-from melascope.web.judge import Finding
+from melascope.model.card import INTENDED_USE, MEANING, Card
+from melascope.model.decision import DIGITS
+from melascope.web.analysis import Finding
 
 R4, R5 = "4.0", "5.0"
 VERSIONS = (R4, R5)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from python_multipart.multipart import parse_options_header
 
 from melascope.web.errors import Refusal
-from melascope.web.fhir import R4, VERSIONS
+from melascope.web.forms.fhir import R4, VERSIONS
 
 JSON, FHIR, DICOM = "application/json", "application/fhir+json", "application/dicom"
 _ANY = ("*/*", "application/*")

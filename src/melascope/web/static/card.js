@@ -1,7 +1,7 @@
 // The model's card, for people.
 
 import { $, facts, make } from "./dom.js";
-import { percent } from "./words.js";
+import { percent } from "./format.js";
 
 const METHODS = { platt: "Platt's sigmoid", temperature: "temperature scaling", isotonic: "isotonic regression" };
 const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;

@@ -6,7 +6,7 @@ import { $, facts, make } from "./dom.js";
 import { dropped, named, ofFolder } from "./files.js";
 import { Trouble, ask } from "./server.js";
 import { drawList, sorted, sortOnClick, urlOf } from "./table.js";
-import { csvOf, head, jsonOf, kind, percent, remark, summary, unread } from "./words.js";
+import { csvOf, head, jsonOf, kind, percent, remark, summary, unread } from "./format.js";
 
 const AT_ONCE = 8; // files of a request
 const BYTES_AT_ONCE = 32 * 2 ** 20;

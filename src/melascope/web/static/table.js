@@ -1,7 +1,7 @@
 // The table of several images.
 
 import { $, make } from "./dom.js";
-import { head, kind, percent, remark, summary } from "./words.js";
+import { head, kind, percent, remark, summary } from "./format.js";
 
 let order = { key: null, up: true };
 

@@ -1,0 +1,1 @@
+"""The forms in which images come in and answers go out."""
