@@ -1,1 +1,1 @@
-"""Floor 6: the command, one file a verb."""
+"""The command line, one module for each verb."""

@@ -1,1 +1,1 @@
-"""Floor 4: how well, with intervals."""
+"""How well a model does, with intervals."""

@@ -1,1 +1,1 @@
-"""Floor 4: where a model looks, and where it is unsure."""
+"""Class activation maps: where a model looks."""

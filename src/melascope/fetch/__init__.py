@@ -1,1 +1,1 @@
-"""Images with their provenance, from the ISIC Archive, its challenges and ZIPs: complete, resumable, licensed."""
+"""Images with their provenance and licence, from the ISIC Archive, its challenges and ZIP files."""

@@ -1,1 +1,1 @@
-"""Floor 3: from an image to an answer or a refusal, without a deep-learning framework."""
+"""From an image to an answer or a refusal, without a deep-learning framework."""

@@ -1,1 +1,1 @@
-"""Floor 2: from a data set to a model and its card."""
+"""From a data set to a trained model with its card."""

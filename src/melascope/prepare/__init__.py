@@ -1,1 +1,1 @@
-"""Floor 1: from folders and archives to a data set whose splits cannot leak."""
+"""From folders and archives to a data set whose splits share no patient, lesion or copy."""

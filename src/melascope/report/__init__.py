@@ -1,1 +1,1 @@
-"""Floor 5: results as figures and pages a dermatologist can read."""
+"""Results as figures and pages that a dermatologist can read."""

@@ -1,4 +1,4 @@
-"""Licence-free images that look like dermoscopy, with known truth: for the demo and the tests."""
+"""Drawn images that look like dermoscopy, with known truth, for the demo and the tests."""
 
 from melascope.synthetic.camera import Style
 from melascope.synthetic.drawing import CARCINOMA, KERATOSIS, MELANOMA, NEVUS, Drawing, draw

@@ -1,1 +1,1 @@
-"""Floor 6: the page and the API, on the predictor."""
+"""The web page and the API, both served by the predictor."""
