@@ -14,10 +14,10 @@ from pathlib import Path
 from models import MODELS, WORK, percent, tiles
 
 from melascope import files
-from melascope.cli.options import walk
 from melascope.infer.predictor import Predictor
 from melascope.learn import fit_gate
 from melascope.model.folder import ModelFiles
+from melascope.prepare.tree import images_of
 
 
 def refused(model: Path, data: Path, others: dict[str, list[str]], seed: int) -> dict[str, float]:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     asked = parser.parse_args()
     option = tiles(asked.data, WORK)
-    others = {Path(word).stem: walk([word]) for word in option[1:]}
+    others = {Path(word).stem: images_of([word]) for word in option[1:]}
     for number, seed in enumerate(asked.seeds):
         found = refused(asked.model, WORK / "data", others, seed)
         if not number:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.options import MODEL, walk
+from melascope.cli.options import MODEL
 from melascope.cli.progress import progress_bar
+from melascope.prepare.tree import images_of
 
 
 class Target(StrEnum):
@@ -37,7 +38,7 @@ def explain(
     from melascope.infer.predictor import Predictor
     from melascope.model.folder import SHIPPED
 
-    locators = walk(images)
+    locators = images_of(images)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file; name a folder to write the pictures into")
     failed = False

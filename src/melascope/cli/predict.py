@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melascope.cli.options import MODEL, RAY, walk
+from melascope.cli.options import MODEL, RAY
 from melascope.cli.progress import progress_bar
 from melascope.infer.answer import COLUMNS, Answer
 from melascope.model.decision import CONFIDENCE
+from melascope.prepare.tree import images_of
 
 if TYPE_CHECKING:
     from melascope.model.card import Card
@@ -49,7 +50,7 @@ def predict(
     from melascope.infer.predictor import Predictor
     from melascope.model.folder import SHIPPED
 
-    locators = walk(images)
+    locators = images_of(images)
     header, line = _FORMATS[format]
     failed = False
     if hasattr(sys.stdout, "reconfigure"):

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from melascope.cli.options import walk
 from melascope.learn.settings import Artefacts, Settings
+from melascope.prepare.tree import images_of
 from melascope.progress import Progress
 
 _OPTIONS: dict[str, Any] = {
@@ -81,7 +81,7 @@ def complete(
         if predictor.card.gate:
             continue
         if examples is None:
-            others = {Path(word).stem: walk([word]) for word in refuse or ()}
+            others = {Path(word).stem: images_of([word]) for word in refuse or ()}
             examples = fit_gate.gather(data, predictor.card.input_size, others, seed, progress)
         fit_gate.fit(path, predictor.gate_features, examples, progress)
 

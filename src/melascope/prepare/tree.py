@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -77,6 +77,39 @@ def open_trees(source: str | Path) -> list[Tree]:
     if path.suffix.lower() in TABLE_EXTENSIONS:
         return [Tree(str(path), (), (_file(path, path.name, path.stat()),), ())]
     raise DataError(f"{source}: not a folder, a .zip or a .csv; give the folder that holds the images")
+
+
+def images_of(sources: Iterable[str]) -> list[str]:
+    """Name the images of files, folders and ZIPs, in the order given.
+
+    Folders and ZIPs are read in sorted order: of a folder the loose images, then those in each of its ZIPs.
+    Hidden files and lesion masks are left out. A file is taken as it is, under any name, even if it is missing.
+
+    Returns:
+        Locators, which begin as the sources do.
+
+    Raises:
+        DataError: for a folder or ZIP that holds no image or cannot be opened.
+    """
+    return [locator for source in sources for locator in _images_of(source)]
+
+
+def _images_of(source: str) -> Iterator[str]:
+    path = Path(source)
+    if not (path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file())):
+        yield source
+        return
+    trees = open_trees(source)
+    if not any(tree.images for tree in trees):
+        raise DataError(f"{source}: holds no images")
+    for tree in trees:
+        # Named as the user named the folder, not by the absolute paths that trees carry.
+        named = os.path.normpath(os.path.join(source, os.path.relpath(tree.path, path.resolve())))
+        for member in tree.images:
+            if Path(tree.path).is_dir():
+                yield os.path.join(named, member.name)
+            else:
+                yield f"{named}{files.MEMBER}{member.name}"
 
 
 def _tree(path: Path, found: list[Member]) -> Tree:
