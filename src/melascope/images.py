@@ -52,12 +52,25 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Pixels:
         ImageError: for everything that is not a whole image of at most `MAX_PIXELS` pixels (JPEG: twice, WebP:
             half as many).
     """
+    return decode_sized(data, name, at_least)[0]
+
+
+def decode_sized(data: bytes, name: str, at_least: int | None = None) -> tuple[Pixels, tuple[int, int]]:
+    """Decode as `decode` does.
+
+    Returns:
+        Pixels, shape (height, width, 3), and width and height of the whole image, which `at_least` may reduce.
+    """
     with _opened(data, name) as image:
+        width, height = image.size
         if at_least is not None and image.format == "JPEG":
             side = max(at_least, MIN_SIDE)
             image.draft(None, (side, side))
         image.load()
-        return np.asarray(_to_rgb(_upright(image)))
+        upright = _upright(image)
+        if upright.size != image.size:  # turned
+            width, height = height, width
+        return np.asarray(_to_rgb(upright)), (width, height)
 
 
 def check(data: bytes, name: str) -> None:

@@ -26,13 +26,18 @@ class Quality(NamedTuple):
     height: int
 
 
-def measure(pixels: Pixels) -> Quality:
-    """Measure one image."""
+def measure(pixels: Pixels, size: tuple[int, int] | None = None) -> Quality:
+    """Measure one image.
+
+    Args:
+        pixels: shape (height, width, 3).
+        size: width and height of the image itself, where `pixels` are fewer.
+    """
     luminance = np.asarray(Image.fromarray(pixels).convert("L"))
     grey = square(luminance, _SIDE).astype(np.int16)
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
     brightness, contrast = _mean_and_deviation(grey)
-    height, width = pixels.shape[:2]
+    width, height = size or pixels.shape[1::-1]
     return Quality(_mean_and_deviation(laplacian)[1] ** 2, contrast, brightness, width, height)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers import models
-from melascope import files
+from melascope import files, images
 from melascope.errors import ModelError
 from melascope.images import load
 from melascope.infer import conversion
@@ -16,6 +17,7 @@ from melascope.infer.answer import decide
 from melascope.infer.predictor import Predictor
 from melascope.learn import convert, network
 from melascope.learn.backend import keras
+from melascope.quality import measure
 
 
 @pytest.fixture
@@ -69,6 +71,51 @@ def test_what_cannot_be_read_keeps_its_place_and_stops_nothing(tiny_model, pictu
             assert answer.malignant == pytest.approx(alone[answer.path].malignant, abs=1e-6)
 
 
+def test_explain_is_predict_with_the_picture(tiny_model, tmp_path):
+    """A large JPEG is answered for at a reduced size, whatever is shown."""
+    predictor = Predictor.load(tiny_model)
+    path = str(tmp_path / "large.jpg")
+    Image.fromarray(models.lesion(3, 1600, 1200)).save(path, quality=95)
+    expected = next(predictor.predict([path]))
+    whole = images.decode(Path(path).read_bytes(), path)
+    for at_least, shape in ((None, (1200, 1600, 3)), (600, (600, 800, 3)), (224, (300, 400, 3))):
+        answer, pixels = predictor.explain(path, at_least)
+        assert pixels.shape == shape
+        assert answer.json() == expected.json()
+        np.testing.assert_array_equal(answer.logits, expected.logits)
+    np.testing.assert_array_equal(predictor.explain(path)[1], whole)
+    data = Path(path).read_bytes()
+    answer, pixels = predictor.explain_file(lambda: data, path)
+    np.testing.assert_array_equal(answer.logits, predictor.answer_file(lambda: data, path).logits)
+    np.testing.assert_array_equal(pixels, whole)
+    answer, pixels = predictor.explain("missing.jpg")
+    assert (answer.status, pixels) == ("error", None)
+
+
+def test_a_picture_that_suffices_is_decoded_once(tiny_model, pictures, monkeypatch):
+    predictor = Predictor.load(tiny_model)
+    decoded = []
+    once = images.decode_sized
+    monkeypatch.setattr(images, "decode_sized", lambda *args: decoded.append(args) or once(*args))
+    predictor.explain(str(pictures / "00.png"))
+    assert len(decoded) == 1
+
+
+def test_quality_is_that_of_the_pixels_and_of_the_whole_size(tiny_model, tmp_path):
+    predictor = Predictor.load(tiny_model)
+    upright = Image.fromarray(models.lesion(3, 1600, 1200))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    upright.save(tmp_path / "turned.jpg", exif=exif)
+    answer = next(predictor.predict([str(tmp_path / "turned.jpg")]))
+    assert (answer.quality.width, answer.quality.height) == (1200, 1600)
+    seen = images.decode((tmp_path / "turned.jpg").read_bytes(), "", at_least=models.SIZE)
+    assert answer.quality[:3] == measure(seen)[:3]
+    assert predictor.answer(seen).quality == measure(seen)
+    assert next(predictor.predict(["missing.jpg"])).quality is None
+    assert "quality" not in answer.row()
+
+
 def test_nothing_is_read_far_ahead_of_who_listens(tiny_model, pictures):
     taken = []
 
@@ -83,7 +130,7 @@ def test_nothing_is_read_far_ahead_of_who_listens(tiny_model, pictures):
     assert len(taken) < 100
 
 
-@pytest.mark.parametrize("word", ["tiny.keras", "tiny", "folder", "folder/model"])
+@pytest.mark.parametrize("word", ["tiny.keras", "tiny.onnx", "tiny", "folder", "folder/model"])
 def test_a_model_is_named_by_file_stem_or_folder(word, copy, pictures, monkeypatch):
     folder = copy.parent / "folder"
     folder.mkdir()
@@ -144,9 +191,9 @@ def test_models_that_are_none_are_one_line(copy, tmp_path, here):
         with pytest.raises(ModelError, match=match):
             Predictor.load(model)
 
-    says("nowhere: no such model; give a .keras file", tmp_path / "nowhere")
+    says("nowhere: no such model; give a .keras or .onnx file", tmp_path / "nowhere")
     (tmp_path / "photo.jpg").write_bytes(b"photo")
-    says(r"photo\.jpg: not a model; give a \.keras file", tmp_path / "photo.jpg")
+    says(r"photo\.jpg: not a model; give a \.keras or \.onnx file", tmp_path / "photo.jpg")
     (tmp_path / "empty").mkdir()
     says("empty: no such model", tmp_path / "empty")
     (tmp_path / "text.keras").write_text("not a model")

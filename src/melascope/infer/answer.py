@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melascope.model.decision import DIGITS, PredictionSets
+from melascope.quality import Quality
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Answer:
     heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     """Raw class activation maps, shape (targets, h, w); like what follows, not part of the contract."""
     logits: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-    """What the network says, shape (targets,), before calibration."""
+    """The network's output, shape (targets,), before calibration."""
+    quality: Quality | None = field(default=None, repr=False, compare=False)
+    """Of the image, as refusals rest on it; None where it could not be read."""
 
     def row(self) -> dict[str, Any]:
         """The contract's fields, in its order; probabilities to `DIGITS` digits."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from melascope import files, images, quality
 from melascope.errors import ImageError, ModelError, one_line
-from melascope.images import CORES
+from melascope.images import CORES, Pixels
 from melascope.infer import conversion, refusal, runtime
 from melascope.infer.answer import Answer, decide
 from melascope.labels import TARGETS
@@ -99,58 +99,92 @@ class Predictor:
         source = iter(locators)
         first = list(islice(source, 2))
         if len(first) < 2:
-            yield from (self._judge(self._wide, locator) for locator in first)
+            yield from (self.explain(locator, at_least=0)[0] for locator in first)
             return
         pool = ThreadPoolExecutor(cores)
-        judge = partial(self._judge, self._narrow)
+
+        def answer(locator: str) -> Answer:
+            return self.answer_file(partial(files.read, locator), locator)
+
         try:
             waiting: deque[Future[Answer]] = deque(
-                pool.submit(judge, locator) for locator in chain(first, islice(source, _AHEAD * cores))
+                pool.submit(answer, locator) for locator in chain(first, islice(source, _AHEAD * cores))
             )
             while waiting:
-                answer = waiting.popleft().result()
-                waiting.extend(pool.submit(judge, locator) for locator in islice(source, 1))
-                yield answer
+                ready = waiting.popleft().result()
+                waiting.extend(pool.submit(answer, locator) for locator in islice(source, 1))
+                yield ready
                 done += 1
                 progress("predicting", done, max(total, done))
         finally:
             pool.shutdown(cancel_futures=True)  # where the caller has heard enough
 
-    def _judge(self, session: Any, locator: str) -> Answer:
-        return self._judge_file(session, lambda: files.read(locator), locator)
-
-    def _judge_file(self, session: Any, read: Callable[[], bytes], name: str) -> Answer:
-        try:
-            pixels = images.decode(read(), name, at_least=self.card.input_size)
-        except ImageError as error:
-            return self._say(name, "error", error.reason)
-        return self._answer(session, pixels, name)
-
     def answer_file(self, read: Callable[[], bytes], name: str) -> Answer:
-        """Answer for the bytes of an image file as `predict` does, on one core; any thread may ask.
+        """Answer for the bytes of an image file as `predict` does, on one core; any thread may call it.
 
         Args:
-            read: gives the bytes; an `ImageError` that it raises is told as the answer.
-            name: to be told as the answer's path.
+            read: gives the bytes; an `ImageError` that it raises makes an answer of status `error`.
+            name: the answer's path.
         """
-        return self._judge_file(self._narrow, read, name)
+        return self._explain(self._narrow, read, name, at_least=0)[0]
 
-    def answer(self, pixels: images.Pixels, name: str = "") -> Answer:
-        """Answer for an image that is decoded already, on one core; any thread may ask.
+    def answer(self, pixels: Pixels, name: str = "") -> Answer:
+        """Answer for decoded pixels, on one core; any thread may call it.
 
         Args:
             pixels: shape (height, width, 3).
-            name: to be told as the answer's path.
+            name: the answer's path.
         """
-        return self._answer(self._narrow, pixels, name)
+        height, width = pixels.shape[:2]
+        return self._answer(self._narrow, pixels, (width, height), name)
 
-    def _answer(self, session: Any, pixels: images.Pixels, locator: str) -> Answer:
-        measured = quality.measure(pixels)
+    def explain(self, locator: str, at_least: int | None = None) -> tuple[Answer, Pixels | None]:
+        """Answer as `predict` does for this image alone, and give the picture that its heat map belongs to.
+
+        Args:
+            locator: name of the image.
+            at_least: the shorter side in pixels that the picture needs; None for the whole picture. The file is
+                decoded once, unless the picture needs more pixels than the answer.
+
+        Returns:
+            The answer, and pixels of shape (height, width, 3); None where the file could not be read.
+        """
+        return self._explain(self._wide, partial(files.read, locator), locator, at_least)
+
+    def explain_file(
+        self, read: Callable[[], bytes], name: str, at_least: int | None = None
+    ) -> tuple[Answer, Pixels | None]:
+        """Explain the bytes of an image file, on one core; any thread may call it.
+
+        Args:
+            read: as in `answer_file`.
+            name: the answer's path.
+            at_least: as in `explain`.
+        """
+        return self._explain(self._narrow, read, name, at_least)
+
+    def _explain(
+        self, session: Any, read: Callable[[], bytes], name: str, at_least: int | None
+    ) -> tuple[Answer, Pixels | None]:
+        try:
+            data = read()
+            # Whatever is shown, the answer rests on the same pixels.
+            seen, size = images.decode_sized(data, name, self.card.input_size)
+            shown = seen
+            if seen.shape[1::-1] != size and (at_least is None or min(seen.shape[:2]) < at_least):
+                shown = images.decode(data, name, at_least)
+        except ImageError as error:
+            return self._to_answer(name, "error", reason=error.reason), None
+        return self._answer(session, seen, size, name), shown
+
+    def _answer(self, session: Any, pixels: Pixels, size: tuple[int, int], name: str) -> Answer:
+        measured = quality.measure(pixels, size)
         logits, heat, views = self._run(session, images.square(pixels, self.card.input_size))
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.card.identity}: gives no number for an image; its weights are broken")
         reason = refusal.refusal(measured, self._gate is None or bool(self._gate.knows(views)[0]))
-        return self._say(locator, "refused" if reason else "ok", reason, logits[0], heat[0])
+        status = "refused" if reason else "ok"
+        return self._to_answer(name, status, reason=reason, logits=logits[0], heat=heat[0], quality=measured)
 
     def gate_features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What a gate judges images by, whether or not this model has one; all cores share in it.
@@ -171,7 +205,7 @@ class Predictor:
         return found
 
     def _run(
-        self, session: Any, image: images.Pixels, outputs: Sequence[str] = onnx_file.OUTPUTS
+        self, session: Any, image: Pixels, outputs: Sequence[str] = onnx_file.OUTPUTS
     ) -> list[NDArray[np.float32]]:
         try:
             found: list[NDArray[np.float32]] = session.run(
@@ -181,35 +215,28 @@ class Predictor:
             raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
         return found
 
-    def _say(
-        self,
-        locator: str,
-        status: str,
-        reason: str | None,
-        logits: NDArray[np.float32] | None = None,
-        heat: NDArray[np.float32] | None = None,
+    def _to_answer(
+        self, name: str, status: str, logits: NDArray[np.float32] | None = None, **values: Any
     ) -> Answer:
-        threshold = self._threshold
         malignant = melanoma = label = confidence = weak = None
         if logits is not None:
-            values = dict(zip(TARGETS, self.card.probability(logits[None])[0].tolist(), strict=True))
-            malignant = values["malignant"]
-            melanoma = values["melanoma"] if "melanoma" in self.card.calibration else None
+            probability = dict(zip(TARGETS, self.card.probability(logits[None])[0].tolist(), strict=True))
+            malignant = probability["malignant"]
+            melanoma = probability["melanoma"] if "melanoma" in self.card.calibration else None
             if status == "ok":
-                label, confidence, weak = decide(malignant, threshold, self.card.prediction_sets)
+                label, confidence, weak = decide(malignant, self._threshold, self.card.prediction_sets)
         return Answer(
-            path=locator,
+            path=name,
             status=status,
             label=label,
             confidence=confidence,
             malignant=malignant,
             melanoma=melanoma,
-            threshold=threshold,
+            threshold=self._threshold,
             weak=weak,
-            reason=reason,
             model=self.card.identity,
-            heat=heat,
             logits=logits,
+            **values,
         )
 
 

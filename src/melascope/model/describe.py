@@ -1,7 +1,6 @@
 """A model's files as they are, for whoever asks before using them; no framework, no runtime."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from melascope import files
 from melascope.errors import ModelError
 from melascope.model import keras_file, onnx_file
 from melascope.model.card import Card
+from melascope.model.folder import HINT, ModelFiles
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -24,26 +24,17 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: if there is no such model, or a file is refused.
     """
-    found = list(_files(path))
-    if not found:
-        raise ModelError(f"{path}: no such model; give a .keras or .onnx file, its stem, or a run folder")
-    card_path = found[0].with_suffix(".json")
-    card = Card.read(card_path) if card_path.is_file() else None
+    stored = ModelFiles.find(path)
+    both = [stored.keras, stored.onnx]
+    present = [item for item in ([path] if path in both else both) if item.is_file()]
+    if not present:
+        raise ModelError(f"{path}: no such model; {HINT}")
+    card = Card.read(stored.card) if stored.card.is_file() else None
     return {
         "identity": card and card.identity,
         "card": card and card.document(),
-        "files": [_keras(item, card) if item.suffix == ".keras" else _onnx(item, card) for item in found],
+        "files": [_keras(item, card) if item.suffix == ".keras" else _onnx(item, card) for item in present],
     }
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        path = path / "model"
-    if path.suffix in (".keras", ".onnx"):
-        named = [path]
-    else:
-        named = [path.with_name(path.name + suffix) for suffix in (".keras", ".onnx")]
-    return (item for item in named if item.is_file())
 
 
 def _keras(path: Path, card: Card | None) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from melascope import files
 from melascope.errors import ModelError
 from melascope.model.card import Card
 
+HINT = "give a .keras or .onnx file, its stem, or a run folder"
+MODEL = "model"
+"""Name of the best model in a run folder."""
 SHIPPED = Path(melascope.__file__).parent / "models" / "finetuned_model"
 
 
@@ -19,22 +22,28 @@ class ModelFiles:
     keras: Path
 
     @classmethod
+    def of(cls, run: Path, name: str = MODEL) -> Self:
+        """The model of this name in a run folder, whether or not it is there."""
+        return cls(run / f"{name}.keras")
+
+    @classmethod
     def find(cls, model: str | Path) -> Self:
-        """The files that a user's word for a model means: a run folder, a `.keras` file, or its stem.
+        """The files of a model as a user names it: a run folder, the `.keras` or `.onnx` file, or their stem.
 
         Raises:
             ModelError: if there is neither a `.keras` nor an `.onnx` file.
         """
         path = Path(model)
         if path.is_dir():
-            path = path / "model.keras"
-        elif path.suffix != ".keras":
-            path = path.with_name(path.name + ".keras")
-        found = cls(path)
-        if not found.keras.is_file() and not found.onnx.is_file():
-            what = "not a model" if Path(model).is_file() else "no such model"
-            raise ModelError(f"{model}: {what}; give a .keras file, its stem, or a run folder")
-        return found
+            stored = cls.of(path)
+        elif path.suffix in (".keras", ".onnx"):
+            stored = cls(path.with_suffix(".keras"))
+        else:
+            stored = cls.of(path.parent, path.name)
+        if not stored.keras.is_file() and not stored.onnx.is_file():
+            what = "not a model" if path.is_file() else "no such model"
+            raise ModelError(f"{model}: {what}; {HINT}")
+        return stored
 
     @property
     def card(self) -> Path:
@@ -52,8 +61,9 @@ class ModelFiles:
         return self.keras.with_suffix(".gate.npz")
 
     def copy(self, target: Self, name: str) -> None:
-        """Copy network, gate and card; the card comes last, under another name, since it makes a model whole."""
-        files.copy(self.keras, target.keras)
-        if self.gate.is_file():
-            files.copy(self.gate, target.gate)
+        """Copy all files that are there, and last the card, under another name: it makes a model complete."""
+        pairs = ((self.keras, target.keras), (self.onnx, target.onnx), (self.gate, target.gate))
+        for source, path in pairs:
+            if source.is_file():
+                files.copy(source, path)
         replace(Card.read(self.card), name=name).write(target.card)

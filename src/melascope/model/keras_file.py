@@ -91,7 +91,7 @@ def inspect(path: str | Path) -> Contents:
     except ModelError:
         raise
     except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such model; give a .keras file, its stem, or a run folder") from error
+        raise ModelError(f"{path}: no such file") from error
     except Exception as error:  # zipfile and json have no common error for what a file can do to them
         raise ModelError(f"{path}: not a .keras file ({one_line(error)})") from error
     try:
