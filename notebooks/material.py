@@ -108,7 +108,7 @@ def head_only(source: Path, name: str) -> Path:
     from melascope.learn import training
 
     settings = Settings(backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=0)
-    return _converted(training.train(source, WORK / name, settings))[0]
+    return _converted(training.train_networks(source, WORK / name, settings))[0]
 
 
 def model(stage: str = FINE_TUNED) -> Path:
@@ -120,7 +120,7 @@ def model(stage: str = FINE_TUNED) -> Path:
     settings = Settings(
         backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=2, rate=5e-4, artefacts=Artefacts.none
     )
-    base, tuned = _converted(training.train(data(), WORK / "run", settings))
+    base, tuned = _converted(training.train_networks(data(), WORK / "run", settings))
     return base if stage == FROZEN else tuned
 
 

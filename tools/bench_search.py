@@ -60,7 +60,7 @@ def in_full(data: Path, out: Path, asked: search.Search) -> pd.DataFrame:
         drawn = {name: search.SPACE[name](trial, asked.settings) for name in asked.names}
         settings = replace(asked.settings, **drawn, patience=EPOCHS)
         run = out / f"{number:04d}"
-        training.train(data, run, settings)
+        training.train_networks(data, run, settings)
         history = pd.read_csv(run / "history.csv")
         score = history.filter(like="validation_roc_auc").mean(axis=1).max()
         rows.append({"number": number, "score": score, "epochs_run": len(history)})

@@ -15,7 +15,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -155,3 +155,23 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, document: object) -> None:
     """Write a JSON file as a whole or not at all; NaN and infinity are errors, since JSON has neither."""
     write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def claim(path: str | Path, purpose: Mapping[str, object], what: str) -> None:
+    """Reserve a folder for one purpose, or check that it is reserved for the same purpose already.
+
+    Args:
+        path: JSON file in the folder, which states the purpose.
+        purpose: settings and data that the folder's content is made from.
+        what: `a training` or the like, for the error.
+
+    Raises:
+        DataError: if the folder is reserved for something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        write_text(path, json.dumps(purpose, indent=2) + "\n")
+    elif json.loads(path.read_text(encoding="utf-8")) != purpose:
+        raise DataError(
+            f"{path.parent}: holds {what} with other settings or data; name another --out, or remove it"
+        )

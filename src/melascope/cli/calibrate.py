@@ -22,12 +22,11 @@ def calibrate(
     split, so the test split stays fit to evaluate on. The gate, which refuses what is no dermoscopic image of a lesion,
     learns from the training split, and from images that `prepare` left out for not being dermoscopic.
     """
-    from melascope.evaluate.recalibration import recalibrate
+    from melascope.learn.recalibrate import recalibrate
     from melascope.model.card import Card
 
     with progress_bar() as progress:
-        made = recalibrate(model, data, out, progress)
-        recipe.complete([made], data, 0, progress, refuse)
+        made = recalibrate(model, data, out, progress, refuse=recipe.refused(refuse))
     card = Card.read(made.with_suffix(".json"))
     for target, points in card.operating_points.items():
         typer.echo(f"{target}: {card.calibration[target].method} calibration")

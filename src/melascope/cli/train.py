@@ -14,7 +14,9 @@ from melascope.learn.settings import Settings
 @recipe.takes_settings()
 def train(
     data: Annotated[Path, DATA],
-    out: Annotated[Path, typer.Option(help="Run folder; a killed run goes on with the same command.")],
+    out: Annotated[
+        Path, typer.Option(help="Run folder. Run the same command to resume a run that was interrupted.")
+    ],
     settings: Settings,
     refuse: Annotated[list[str] | None, recipe.REFUSE] = None,
 ) -> None:
@@ -26,7 +28,6 @@ def train(
     from melascope.learn.training import train
 
     with progress_bar() as progress:
-        made = train(data, out, settings, progress)
-        recipe.complete(made, data, settings.seed, progress, refuse)
+        made = train(data, out, settings, progress, refuse=recipe.refused(refuse))
     for path in made:
         typer.echo(path)

@@ -44,7 +44,6 @@ def tune(
     a run folder with the best model, trials.csv and search.html.
     """
     from melascope.learn import search as searching
-    from melascope.learn.training import BASE, MODEL
     from melascope.report import search as page
 
     names = searching.all_of(settings) if search == "all" else tuple(search.split(","))
@@ -56,7 +55,5 @@ def tune(
             else searching.search(data, out, asked, progress)
         )
         page.write(found, asked, out)
-        made = [path for name in (BASE, MODEL) if (path := out / f"{name}.keras").is_file()]
-        recipe.complete(made, data, settings.seed, progress)
-    for path in (*made, out / searching.TRIALS, out / page.PAGE):
+    for path in (*found.models, out / searching.TRIALS, out / page.PAGE):
         typer.echo(path)

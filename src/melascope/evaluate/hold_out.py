@@ -50,7 +50,7 @@ def transfer(data: Path, out: Path, settings: Settings, progress: Progress = sil
         folder = out / re.sub(r"[^\w.-]+", "-", source)
         manifest.write(folds.hold_out(table, source), folder / "data")
         measured[source] = {}
-        for path in training.train(folder / "data", folder / "run", settings, progress):
+        for path in training.train_networks(folder / "data", folder / "run", settings, progress):
             report = folder / ("report" if path.stem == training.MODEL else path.stem)
             measured[source][path.stem] = evaluation.evaluate(
                 path, folder / "data", report, progress=progress

@@ -24,8 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 from melascope import cluster, files, manifest
 from melascope.errors import DataError, ModelError
 from melascope.learn import checkpoint, training
-from melascope.learn.settings import Settings, claim
+from melascope.learn.settings import Settings
 from melascope.learn.training import BASE, MODEL
+from melascope.model.card import Card
 from melascope.model.folder import ModelFiles
 from melascope.progress import Progress, silent
 
@@ -81,13 +82,15 @@ class Found:
     """By trial and epoch: the score."""
     best: int | None
     """The trial whose model was kept; None while none is complete."""
+    models: list[Path]
+    """The `.keras` files that were kept, the best model last; empty while no trial is complete."""
 
 
 def search(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Found:
     """Search, or help with a search that others are at, until no trial is left to take; then keep the best.
 
-    Writes `trials.csv` and, as `train` does, `model.keras`, `model.json` and `history.csv` of the best trial; and
-    `base.*`, the frozen baseline that all trials start from.
+    Writes `trials.csv` and, as `train` does, a complete `model.*` and `history.csv` of the best trial, and `base.*`,
+    the frozen baseline that all trials start from.
 
     Args:
         data: a folder made by `prepare`.
@@ -101,7 +104,7 @@ def search(data: Path, out: Path, asked: Search, progress: Progress = silent) ->
     """
     begin(data, out, asked, progress)
     work(data, out, asked, progress)
-    return finish(out, asked)
+    return finish(data, out, asked, progress)
 
 
 def begin(data: Path, out: Path, asked: Search, progress: Progress = silent) -> None:
@@ -122,9 +125,9 @@ def begin(data: Path, out: Path, asked: Search, progress: Progress = silent) -> 
     }
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".begin.lock"):
-        claim(out / "search.json", wanted, "a search")
+        files.claim(out / "search.json", wanted, "a search")
         if asked.settings.weights is not None:
-            training.train(data, out / "start", replace(asked.settings, epochs=0), progress)
+            training.train_networks(data, out / "start", replace(asked.settings, epochs=0), progress)
 
 
 def spread(data: Path, out: Path, asked: Search, address: str, progress: Progress = silent) -> Found:
@@ -153,7 +156,7 @@ def spread(data: Path, out: Path, asked: Search, address: str, progress: Progres
             left, busy = ray.wait(busy, timeout=1)
             ray.get(left)
             progress("trials", _ended(study), asked.trials)
-    return finish(out, asked)
+    return finish(data, out, asked, progress)
 
 
 def work(data: Path, out: Path, asked: Search, progress: Progress = silent) -> None:
@@ -167,18 +170,18 @@ def work(data: Path, out: Path, asked: Search, progress: Progress = silent) -> N
         progress("trials", _ended(trial.study), asked.trials)
 
 
-def finish(out: Path, asked: Search) -> Found:
-    """Write `trials.csv` and keep the best model: the best so far, where others still work on trials."""
-    with FileLock(out / ".lock"):
+def finish(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Found:
+    """Write `trials.csv` and complete the best model: the best so far, where others still work on trials."""
+    with FileLock(out / ".finish.lock"):
         trials = _study(out, asked).get_trials(deepcopy=False)
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         best = max(complete, key=lambda trial: (trial.value, -trial.number)).number if complete else None
         rows = pd.DataFrame([_row(out, trial) for trial in trials])
         with files.replacing(out / TRIALS) as beside:
             rows.to_csv(beside, index=False)
-        if best is not None:
-            _keep(out, best)
-    return Found(rows, {trial.number: _curve(trial) for trial in trials}, best)
+        models = [] if best is None else _keep(out, best)
+        training.complete(models, data, asked.settings.seed, progress)
+    return Found(rows, {trial.number: _curve(trial) for trial in trials}, best, models)
 
 
 def _claim(out: Path, asked: Search) -> tuple[optuna.Trial, FileLock] | None:
@@ -218,15 +221,14 @@ def _train(data: Path, out: Path, trial: optuna.Trial, asked: Search, progress: 
     drawn: dict[str, Any] = {name: SPACE[name](trial, asked.settings) for name in asked.names}
     settings, run = replace(asked.settings, **drawn), _folder(out, trial.number)
 
-    def judge(epoch: int, score: float) -> None:
+    def on_epoch(epoch: int, score: float) -> None:
         trial.report(score, round(_COURSE * epoch / settings.epochs))
         if epoch < settings.epochs and trial.should_prune():
             raise optuna.TrialPruned
 
     try:
-        training.train(
-            data, run, settings, progress, start=out / "start" if settings.weights else None, judge=judge
-        )
+        start = out / "start" if settings.weights else None
+        training.train_networks(data, run, settings, progress, start=start, on_epoch=on_epoch)
     except optuna.TrialPruned:
         trial.study.tell(trial, state=TrialState.PRUNED)
         checkpoint.clear(run)
@@ -275,11 +277,20 @@ def _curve(trial: FrozenTrial) -> dict[int, float]:
     return dict(enumerate((score for _, score in sorted(trial.intermediate_values.items())), start=1))
 
 
-def _keep(out: Path, best: int) -> None:
+def _keep(out: Path, best: int) -> list[Path]:
     """Make the search folder a run folder: the best model under the search's name, its card last."""
-    run = _folder(out, best)
+    run, kept = _folder(out, best), []
     for folder, name, called in ((out / "start", BASE, f"{out.name}-{BASE}"), (run, MODEL, out.name)):
-        if not (folder / f"{name}.json").is_file():
+        source, target = ModelFiles(folder / f"{name}.keras"), ModelFiles(out / f"{name}.keras")
+        if not source.card.is_file():
             continue  # from random weights there is no baseline
-        ModelFiles(folder / f"{name}.keras").copy(ModelFiles(out / f"{name}.keras"), called)
+        # A model that stands here already may have its gate.
+        if not target.card.is_file() or _network(target) != _network(source):
+            source.copy(target, called)
+        kept.append(target.keras)
     files.copy(run / "history.csv", out / "history.csv")
+    return kept
+
+
+def _network(model: ModelFiles) -> str:
+    return Card.read(model.card).keras_sha256

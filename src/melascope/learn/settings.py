@@ -1,18 +1,12 @@
-"""What a training is asked for; imports no framework, so that the command can show its defaults at once."""
+"""The settings of a training. No framework is imported, so that the command shows their defaults at once."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Self
-
-from melascope import files
-from melascope.errors import DataError
 
 
 class Artefacts(StrEnum):
-    """Whether training shows drawn hair, marks, bubbles and the like (see `melascope.learn.artefacts`)."""
+    """Whether training images get drawn hair, marks, bubbles and the like (see `melascope.learn.artefacts`)."""
 
     none = "none"
     drawn = "drawn"
@@ -20,56 +14,65 @@ class Artefacts(StrEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training is asked for."""
+    """The settings of a training. Of each field, the metadata have the text and the limits of its option."""
 
-    backbone: str = "EfficientNetB0"
-    weights: str | None = "imagenet"
-    """`imagenet`, None for random weights, or a file of the backbone's weights."""
-    size: int = 224
-    epochs: int = 10
-    """At most; 0 stops after the head."""
-    patience: int = 3
-    """Epochs without a better validation ROC-AUC after which to stop."""
-    batch: int = 32
-    rate: float | None = None
-    """Peak learning rate; None: 1.5e-4 for fine-tuning, 1e-3 from random weights."""
-    dropout: float = 0.2
-    weight_decay: float = 1e-4
-    augmentation: float = 1.0
-    """Strength of the random changes, 0 to 2."""
-    artefacts: Artefacts = Artefacts.drawn
-    label_smoothing: float = 0.0
-    """Share of a target's label that is replaced by a coin's."""
-    unfrozen: float = 1.0
-    """Share of the backbone's layers, counted from its top, that fine-tuning changes."""
-    members: int = 1
-    """Networks to train from the same start and to keep the mean of the weights of; see `member`."""
-    seed: int = 0
+    backbone: str = field(
+        default="EfficientNetB0",
+        metadata={"help": "A network of keras.applications, such as EfficientNetB0 or MobileNetV2."},
+    )
+    weights: str | None = field(
+        default="imagenet",
+        metadata={"help": "imagenet (downloaded by Keras), none, or a file of the backbone's weights."},
+    )
+    size: int = field(
+        default=224, metadata={"help": "Side of the square input, in pixels.", "min": 32, "max": 1024}
+    )
+    epochs: int = field(default=10, metadata={"help": "Maximum epochs; 0 trains only the head.", "min": 0})
+    patience: int = field(
+        default=3,
+        metadata={"help": "Stop after this many epochs without a better validation score.", "min": 1},
+    )
+    batch: int = field(default=32, metadata={"help": "Images per step.", "min": 1})
+    rate: float | None = field(
+        default=None,
+        metadata={"help": "Peak learning rate (default: 1.5e-4; 1e-3 with --weights none).", "min": 0},
+    )
+    dropout: float = field(default=0.2, metadata={"help": "Dropout before the head.", "min": 0, "max": 0.9})
+    weight_decay: float = field(default=1e-4, metadata={"help": "Weight decay of AdamW.", "min": 0})
+    augmentation: float = field(
+        default=1.0,
+        metadata={"help": "Strength of random changes of place, scale and colour.", "min": 0, "max": 2},
+    )
+    artefacts: Artefacts = field(
+        default=Artefacts.drawn,
+        metadata={"help": "Whether to draw hair, marks, bubbles, blur and the like."},
+    )
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "Label smoothing, 0 to 0.5.", "min": 0, "max": 0.5}
+    )
+    unfrozen: float = field(
+        default=1.0,
+        metadata={
+            "help": "Share of the backbone's layers to fine-tune, counted from its top.",
+            "min": 0,
+            "max": 1,
+        },
+    )
+    members: int = field(
+        default=1,
+        metadata={
+            "help": "Networks to train from one start; the model gets the mean of their weights. Each has its own "
+            "seed, and every other one sees no artefacts.",
+            "min": 1,
+        },
+    )
+    seed: int = field(default=0, metadata={"help": "Same seed, same machine, same model."})
 
     def member(self, number: int) -> Self:
-        """What one of several members is trained with, from 0.
+        """The settings of one of several members, counted from 0.
 
         The mean of weights gains by members that differ (Rame et al. 2022, diverse weight averaging): each has its
         own seed, and every other one sees no artefacts.
         """
         artefacts = (Artefacts.none, self.artefacts)[number % 2]
         return replace(self, members=1, seed=self.seed + number, artefacts=artefacts)
-
-
-def claim(path: Path, wanted: Mapping[str, object], what: str) -> None:
-    """Write down what a folder is for, or find that it is for the same already.
-
-    Args:
-        path: JSON file in the folder.
-        wanted: what it is for.
-        what: `a training` or the like.
-
-    Raises:
-        DataError: if it is for something else.
-    """
-    if not path.is_file():
-        files.write_text(path, json.dumps(wanted, indent=2) + "\n")
-    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
-        raise DataError(
-            f"{path.parent}: holds {what} with other settings or data; name another --out, or remove it"
-        )

@@ -1,6 +1,6 @@
-"""Training: a linear head on a frozen backbone, then everything at a low rate.
+"""Training: a linear head on a frozen backbone, fine-tuning at a low rate, conversion, and the gate.
 
-Everything written is in the run folder; a run that is killed goes on with the same call.
+All files are written to the run folder. An interrupted run is resumed by the same call.
 """
 
 import csv
@@ -8,7 +8,7 @@ import importlib
 import io
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,20 +22,21 @@ from sklearn.metrics import roc_auc_score
 
 from melascope import files, manifest
 from melascope.errors import DataError, ModelError
+from melascope.infer.predictor import Predictor
 from melascope.labels import FAMILIES, TARGETS, family
-from melascope.learn import checkpoint, fit_decision, head, network
+from melascope.learn import checkpoint, fit_decision, fit_gate, head, network
 from melascope.learn.backend import keras
 from melascope.learn.batches import TrainBatches
 from melascope.learn.loss import BalancedCrossEntropy, family_weights, loss_targets, target_weights
 from melascope.learn.pixels import decoded
-from melascope.learn.settings import Artefacts, Settings, claim
+from melascope.learn.settings import Artefacts, Settings
 from melascope.model.card import Card
 from melascope.model.folder import ModelFiles
 from melascope.progress import Progress, silent
 
 MODEL, BASE = "model", "base"
 
-Judge = Callable[[int, float], None]
+OnEpoch = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -60,23 +61,78 @@ def train(
     settings: Settings,
     progress: Progress = silent,
     *,
-    start: Path | None = None,
-    judge: Judge | None = None,
+    refuse: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Path]:
-    """Train on a data set folder into a run folder.
+    """Train on a data set folder into a run folder: complete models, converted, calibrated, each with its gate.
 
-    Writes `base.keras` (frozen backbone, linear head; not from random weights), `model.keras`, a `.json` card
-    for each, and `history.csv`.
+    Writes, for `base` (frozen backbone, linear head; not from random weights) and for `model` (fine-tuned), a
+    `.keras`, a `.json`, an `.onnx` and a `.gate.npz` file; and `history.csv`.
 
     Args:
         data: a folder made by `prepare`.
-        run: where to write; an unfinished run of the same settings and data goes on.
-        settings: what is asked for.
+        run: where to write; an unfinished run of the same settings and data is resumed.
+        settings: of the training.
+        progress: called with (what, done, total).
+        refuse: locators of further images that the gate must refuse, by kind.
+
+    Returns:
+        The `.keras` files, the best model last.
+
+    Raises:
+        DataError: if the data cannot be learned from, or `run` holds another training.
+        ModelError: if backbone, size and weights do not fit together, or the training diverges.
+    """
+    models = train_networks(data, run, settings, progress)
+    complete(models, data, settings.seed, progress, refuse)
+    return models
+
+
+def complete(
+    models: Iterable[Path],
+    data: Path,
+    seed: int,
+    progress: Progress = silent,
+    refuse: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Convert models and fit their gates; what a model has already is kept.
+
+    Args:
+        models: `.keras` files of one input size, with their cards.
+        data: the folder that they were trained on.
+        seed: for the choice and the changes of the gate's examples.
+        progress: called with (what, done, total).
+        refuse: locators of further images that the gates must refuse, by kind.
+    """
+    examples = None  # the same for all models, whose input size is the same
+    for path in models:
+        predictor = Predictor.load(path, progress)
+        if predictor.card.gate:
+            continue
+        if examples is None:
+            examples = fit_gate.gather(data, predictor.card.input_size, refuse, seed, progress)
+        fit_gate.fit(path, predictor.gate_features, examples, progress)
+
+
+def train_networks(
+    data: Path,
+    run: Path,
+    settings: Settings,
+    progress: Progress = silent,
+    *,
+    start: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> list[Path]:
+    """Train as `train` does, without conversion and gate, which a trial or an experiment does not need.
+
+    Args:
+        data: a folder made by `prepare`.
+        run: where to write; an unfinished run of the same settings and data is resumed.
+        settings: of the training.
         progress: called with (what, done, total).
         start: the run folder whose `base.keras` to start from, of the same data, backbone, size and weights, instead
             of fitting and writing it once more.
-        judge: hears the number of each finished epoch and its score, the mean validation ROC-AUC of the targets; what
-            it raises ends the training, which the same call takes up again.
+        on_epoch: called with (epoch, score) after each epoch: its number, from 1, and the mean validation ROC-AUC of
+            the targets. An exception from it ends the training; the same call resumes it.
 
     Returns:
         The `.keras` files, the best model last.
@@ -88,7 +144,7 @@ def train(
     started = time.monotonic()
     table = manifest.read(data)
     wanted = {"settings": asdict(settings), "data": manifest.content_hash(table)}
-    claim(run / "settings.json", wanted, "a training")
+    files.claim(run / "settings.json", wanted, "a training")
     done = [path for name in (BASE, MODEL) if (path := run / f"{name}.keras").is_file()]
     if (run / f"{MODEL}.json").is_file():
         return done
@@ -104,7 +160,7 @@ def train(
         else:
             _start_from(start / f"{BASE}.keras", net)
     if settings.epochs > 0:
-        course = _fine_tune(net, learned, run, settings, progress, judge)
+        course = _fine_tune(net, learned, run, settings, progress, on_epoch)
         training = {
             "best_epoch": course.best_epoch,
             "epochs_run": course.epoch,
@@ -121,7 +177,7 @@ def _mean(table: pd.DataFrame, data: Path, run: Path, settings: Settings, progre
         raise ModelError("--members needs pretrained weights: networks that start at random have no mean")
     folders = [run / f"member-{number}" for number in range(settings.members)]
     for number, folder in enumerate(folders):
-        train(data, folder, settings.member(number), progress, start=folders[0] if number else None)
+        train_networks(data, folder, settings.member(number), progress, start=folders[0] if number else None)
     ModelFiles(folders[0] / f"{BASE}.keras").copy(ModelFiles(run / f"{BASE}.keras"), f"{run.name}-{BASE}")
     members = [folder / f"{MODEL}.keras" for folder in folders]
     nets = [network.load(path) for path in members]
@@ -193,7 +249,7 @@ def _start_from(base: Path, net: Any) -> None:
 
 
 def _fine_tune(
-    net: Any, data: _Data, run: Path, settings: Settings, progress: Progress, judge: Judge | None
+    net: Any, data: _Data, run: Path, settings: Settings, progress: Progress, on_epoch: OnEpoch | None
 ) -> checkpoint.Course:
     pretrained = settings.weights is not None
     layers = network.backbone_layers(net)
@@ -267,9 +323,9 @@ def _fine_tune(
             history=[*course.history, row],
         )
         _write_history(run, course)
-        if judge is not None:
-            # Before the checkpoint: a killed run repeats an epoch rather than leave one unjudged.
-            judge(epoch, score)
+        if on_epoch is not None:
+            # Before the checkpoint: a killed run repeats an epoch rather than leave one unreported.
+            on_epoch(epoch, score)
         checkpoint.save(run, course, trainer, improved)
     checkpoint.load_best(run, trainer)
     return course
