@@ -6,65 +6,64 @@ export KERAS_BACKEND ?= torch
 # Two test processes share the cores: threads of their own would wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all lint docs docs-links bench bench-training bench-search bench-fetch load fuzz models gates notebooks
-.DEFAULT_GOAL := demo
+.PHONY: help demo test test-all lint fix docs docs-links bench load fuzz models gates notebooks
 
-demo: $(READY)  ## the whole story on synthetic images, offline
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## everything once, on synthetic images, offline
 	$(BIN)/melascope demo --out demo
 
 test: $(READY)  ## the fast tests
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-all: $(READY)  ## every test, those on real images too where ../shared has them
+test-all: $(READY)  ## all tests, with those on real images where ../shared holds them
 	$(BIN)/pytest -q -n 2
 
-lint: $(READY)  ## style, types, and the floors of the house
+lint: $(READY)  ## style, types, and which room may import which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+fix: $(READY)  ## format the code, and correct what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
 SITE := --jobs auto --fresh-env --fail-on-warning --keep-going --doctree-dir build/doctrees --conf-dir docs .
-docs: $(READY)  ## README, guides and reference as a site: site/index.html; a broken link is an error
+docs: $(READY)  ## the documentation as a site: site/index.html; a broken link is an error
 	rm -rf site
 	$(BIN)/sphinx-build --quiet $(SITE) site
 
-docs-links: $(READY)  ## asks every address outside the site, where there is a network
+docs-links: $(READY)  ## check the links to other sites, over the network
 	$(BIN)/sphinx-build --builder linkcheck $(SITE) build/links
 
-bench: $(READY)  ## times and throughput on this machine, as JSON and a table
-	$(BIN)/python tools/bench.py
-
-bench-training: $(READY)  ## images a second of fine-tuning, beside plain Keras
-	$(BIN)/python tools/bench_training.py
-
-bench-search: $(READY)  ## what cutting trials short saves; uses DATA
-	$(BIN)/python tools/bench_search.py --data $(DATA) --weights $(WEIGHTS)
-
-bench-fetch: $(READY)  ## fetching images beside the archive's official command, on loopback
-	$(BIN)/python tools/bench_fetch.py
+WHAT ?= inference
+bench-search = --data $(DATA) --weights $(WEIGHTS)
+bench: $(READY)  ## speed beside the plain way; WHAT=inference, training, search (on DATA) or fetch
+	$(BIN)/python tools/bench_$(WHAT).py $(bench-$(WHAT))
 
 load: export OMP_NUM_THREADS = 1
-load: $(READY)  ## the server beside the bare predictor, under load
+load: $(READY)  ## the server under load, beside the bare predictor
 	$(BIN)/python tools/load.py
 
 DATA ?= ../shared/data
 WEIGHTS ?= imagenet
 models: export KERAS_BACKEND = tensorflow
-models: $(READY)  ## the shipped models, from raw data; hours on a CPU, goes on where it was stopped
+models: $(READY)  ## the shipped models from raw DATA; takes hours on a CPU, and resumes
 	$(BIN)/python tools/models.py --data $(DATA) --weights $(WEIGHTS)
 
 SEEDS ?= 1 2 3
-gates: $(READY)  ## what the gate of the shipped model refuses when fitted from other SEEDS; after `make models`
+gates: $(READY)  ## what the gate of the shipped model refuses when fitted with other SEEDS; after make models
 	$(BIN)/python tools/gates.py --data $(DATA) --seeds $(SEEDS)
 
 BUDGET ?=
 notebooks: export KERAS_BACKEND = tensorflow
-notebooks: $(READY)  ## the notebooks on DATA (synthetic: drawn lesions); BUDGET="--trials 40 --size 160" for a larger search
+notebooks: $(READY)  ## run the notebooks on DATA, or on drawn lesions with DATA=synthetic; BUDGET="--trials 40 --size 160"
 	$(BIN)/python tools/notebooks.py --data $(DATA) --weights $(WEIGHTS) $(BUDGET)
 
 CASES ?= 100000
-fuzz: $(READY)  ## mutated files for whatever reads files; CASES=1000000 for longer
+fuzz: $(READY)  ## mutated files against all that reads files; CASES=1000000 for longer
 	$(BIN)/python tools/fuzz.py image --cases $(CASES)
 	$(BIN)/python tools/fuzz.py onnx --cases $(CASES)
 	$(BIN)/python tools/fuzz.py keras --cases $(CASES)

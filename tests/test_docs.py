@@ -5,6 +5,7 @@ import importlib
 import re
 import runpy
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ def test_a_command_that_is_not_there_would_be_noticed():
     assert sorted(filter(None, (wrong(line, known) for line in command_lines(page)))) == [
         "no verb sing", "predict has no --modell", "train has no --al",
     ]  # fmt: skip
+
+
+def test_the_design_shows_the_floors_that_lint_checks():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = (c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    section = (ROOT / "docs" / "design.md").read_text(encoding="utf-8").partition("## Floors")[2]
+    assert _FENCED.search(section)[3].splitlines() == contract["layers"]
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)

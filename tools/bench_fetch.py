@@ -6,7 +6,7 @@ Both commands run with their defaults, in turns, into empty folders; ours also h
 up. The fastest round of each counts: what else the machine does only ever adds. The CPU time of the command alone tells
 more where the machine is busy. Prints a table and writes `bench_fetch.json`.
 
-    make bench-fetch
+    make bench WHAT=fetch
 """
 
 import argparse

@@ -4,7 +4,7 @@ Both ways run one after the other on a small part of HAM10000 and MILK10k and en
 images validate, so that the best of either way can be told apart where they differ. Compute is processor time, and
 epochs. Prints a table and writes `bench_search.json`; a way that is finished is not gone again.
 
-    make bench-search DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5
+    make bench WHAT=search DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5
 """
 
 import argparse

@@ -4,7 +4,7 @@ Images a second, all layers trained, float32, batches of 32, decoding and augmen
 JPEG files with the usual loader of its framework and flips and turns them. Prints a table and writes
 `bench_training.json`.
 
-    make bench-training
+    make bench WHAT=training
 """
 
 import os

@@ -154,6 +154,7 @@ def test_what_runs_code_or_eats_memory_never_reaches_keras(
         network.load(planted)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")  # Keras, before it refuses
 def test_weights_of_another_network_are_refused(tiny_model, tmp_path):
     other = models.build(pooled=keras.layers.Dense(5))
     other.save(tmp_path / "other.keras")

@@ -72,6 +72,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 _EXTRA = {
     "keras": "train",
     "torch": "train",
+    "h5py": "train",
     "onnx": "train",
     "onnxscript": "train",
     "optuna": "train",
@@ -80,7 +81,9 @@ _EXTRA = {
     "httptools": "web",
     "prometheus_client": "web",
     "pydicom": "web",
+    "pydantic": "web",
     "python_multipart": "web",
+    "starlette": "web",
     "uvicorn": "web",
 }
 
