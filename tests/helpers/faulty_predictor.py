@@ -1,4 +1,4 @@
-"""A predictor that goes wrong where the name of an image says so, and goes to other processes as it is."""
+"""Predictors that fail on purpose, in other processes too."""
 
 import os
 import signal
@@ -19,8 +19,8 @@ DEADLY, SLOW, FAULTY, UNRUNNABLE, WATCHED = (
 )
 
 
-class Peculiar(Predictor):
-    """Use `load`, as of any."""
+class FaultyPredictor(Predictor):
+    """Fails as the name of an image says. Use `load`."""
 
     def answer_file(self, read, name: str) -> Answer:
         if name == DEADLY:
@@ -34,18 +34,21 @@ class Peculiar(Predictor):
         answer = super().answer_file(read, name)
         if name != WATCHED:
             return answer
-        # What this process opened since the last time it was asked this.
+        # What this process has opened since the last such image.
         if not hasattr(self, "opened"):
             self.opened: list[str] = []
             sys.addaudithook(self._listen)
-        told = repr(self.opened)
+        opened = repr(self.opened)
         self.opened.clear()
-        return replace(answer, reason=told)
+        return replace(answer, reason=opened)
 
     def _listen(self, event: str, arguments: tuple[object, ...]) -> None:
         if event in ("open", "os.mkdir", "tempfile.mkstemp", "subprocess.Popen"):
             self.opened.append(f"{event} {arguments[0]}")
 
 
-def stillborn(pipe: object) -> None:
-    """What a process does that ends at once."""
+class Stillborn(Predictor):
+    """Ends each process that it is sent to. Use `load`."""
+
+    def __reduce__(self):
+        return os._exit, (1,)

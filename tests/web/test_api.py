@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 import threading
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from melascope.images import decode, square
 from melascope.infer.answer import COLUMNS
 from melascope.infer.predictor import Predictor
 from melascope.web import schema
-from melascope.web.analysis import Judge
+from melascope.web.analysis import analyse
 from melascope.web.app import create_app
 from melascope.web.assets import assets
 from melascope.web.limits import Limits
@@ -53,8 +54,8 @@ def predictor(tiny_model) -> Predictor:
 
 
 def app_of(predictor, workers: int = 1, **words) -> ASGIApp:
-    """An application that judges in this process."""
-    return create_app(predictor.card, Judge(predictor), workers, **words)
+    """An application that analyses in this process."""
+    return create_app(predictor.card, partial(analyse, predictor), workers, **words)
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +212,8 @@ def test_a_client_that_leaves_is_no_fault(predictor, caplog):
 
 def test_too_much_at_once_is_refused_and_the_rest_is_answered(predictor, monkeypatch):
     free = threading.Event()
-    judge = Predictor.answer_file
-    monkeypatch.setattr(Predictor, "answer_file", lambda *words: (free.wait(10), judge(*words))[1])
+    answer = Predictor.answer_file
+    monkeypatch.setattr(Predictor, "answer_file", lambda *words: (free.wait(10), answer(*words))[1])
 
     async def ask():
         app = app_of(predictor, limits=Limits(waiting=3))

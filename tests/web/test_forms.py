@@ -29,8 +29,8 @@ from melascope.errors import ImageError
 from melascope.explain.overlay import panel
 from melascope.infer.answer import Answer
 from melascope.model.card import INTENDED_USE, Card
-from melascope.web.analysis import Finding
-from melascope.web.errors import Refusal
+from melascope.web.analysis import Result
+from melascope.web.errors import RequestError
 from melascope.web.forms import dicom_read as wrapped
 from melascope.web.forms import dicom_write, fhir, negotiate
 
@@ -104,7 +104,7 @@ def _deflated() -> bytes:
     ("data", "reason"),
     [
         (dicom(PIXELS, SOPClassUID="1.2.840.10008.5.1.4.1.1.2"), "of CT Image Storage, not a photograph"),
-        (dicom(PIXELS, NumberOfFrames=3), "3 frames; send one picture a file"),
+        (dicom(PIXELS, NumberOfFrames=3), "3 frames; send one image per file"),
         (dicom(PIXELS, Rows=20_000, Columns=20_000), "20000 x 20000 pixels"),
         (dicom(PIXELS, Rows=400), "damaged DICOM file"),
         (dicom(PIXELS)[:3000], "damaged DICOM file"),
@@ -179,7 +179,7 @@ def card(tmp_path) -> Card:
     return Card.read(tmp_path / "tiny.json")
 
 
-def bundle(card: Card, version: str, *findings: Finding) -> dict[str, list[dict]]:
+def bundle(card: Card, version: str, *findings: Result) -> dict[str, list[dict]]:
     """Resources by type, of a bundle that is valid and whose references lead somewhere."""
     made = fhir.bundle(findings, card, version)
     {fhir.R4: BundleR4, fhir.R5: BundleR5}[version].model_validate(made)
@@ -193,7 +193,7 @@ def bundle(card: Card, version: str, *findings: Finding) -> dict[str, list[dict]
 
 @pytest.mark.parametrize("version", fhir.VERSIONS)
 def test_a_report_says_what_the_answer_says(card, version):
-    found = bundle(card, version, Finding(answer(weak=True)))
+    found = bundle(card, version, Result(answer(weak=True)))
     (report,) = found["DiagnosticReport"]
     called, malignant, melanoma = found["Observation"]
     assert report["status"] == called["status"] == "preliminary"
@@ -209,7 +209,7 @@ def test_a_report_says_what_the_answer_says(card, version):
 
 @pytest.mark.parametrize("version", fhir.VERSIONS)
 def test_what_was_not_judged_gets_no_value(card, version):
-    found = bundle(card, version, Finding(REFUSED, panel=b"tells probabilities"), Finding(ERROR))
+    found = bundle(card, version, Result(REFUSED, panel=b"tells probabilities"), Result(ERROR))
     (observation,) = found["Observation"]
     assert observation["dataAbsentReason"]["text"] == REFUSED.reason
     assert not [name for name in observation if name.startswith("value")]
@@ -221,7 +221,7 @@ def test_what_was_not_judged_gets_no_value(card, version):
 
 
 def test_r4_and_r5_differ_where_the_standard_does(card):
-    finding = Finding(answer(), panel=saved(PIXELS, "PNG"))
+    finding = Result(answer(), panel=saved(PIXELS, "PNG"))
     r4, r5 = (bundle(card, version, finding) for version in fhir.VERSIONS)
     old, new = r4["DiagnosticReport"][0], r5["DiagnosticReport"][0]
     assert base64.b64decode(old["presentedForm"][0]["data"]) == finding.panel
@@ -255,6 +255,6 @@ def test_a_client_gets_the_form_it_likes_best(accept, form):
     ["text/html", "application/fhir+json; fhirVersion=3.0", "application/json;q=0", "application/json;q=x"],
 )
 def test_other_forms_are_not_made(accept):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestError) as refused:
         negotiate.form_of(accept)
     assert refused.value.status == 406

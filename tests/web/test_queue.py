@@ -1,4 +1,4 @@
-"""The queue: who is handed how much, and what nobody waits for any more."""
+"""The job queue: batches, order, cancelled jobs, failures."""
 
 import asyncio
 import threading
@@ -6,90 +6,90 @@ import threading
 import pytest
 
 from melascope.infer.answer import Answer
-from melascope.web.analysis import Finding, Question, Wish
+from melascope.web.analysis import Job, Options, Result
 from melascope.web.errors import Fault
-from melascope.web.queue import Desk
+from melascope.web.queue import JobQueue
 from melascope.web.upload import Upload
 
 
-def questions(count: int, size: int = 1) -> list[Question]:
-    return [Question(Upload(f"{number}", bytes(size)), None, Wish()) for number in range(count)]
+def jobs(count: int, size: int = 1) -> list[Job]:
+    return [Job(Upload(f"{number}", bytes(size)), Options()) for number in range(count)]
 
 
-def finding(question: Question) -> Finding:
-    return Finding(Answer(question.upload.name, "ok", None, None, None, None, 0.5, None, None, ""))
+def result(job: Job) -> Result:
+    return Result(Answer(job.upload.name, "ok", None, None, None, None, 0.5, None, None, ""))
 
 
-class Slow:
-    """Judges once it may, and keeps what it was handed."""
+class Blocked:
+    """An analyser that waits until it may continue, and records its batches."""
 
     def __init__(self) -> None:
         self.may = threading.Event()
-        self.handed: list[list[str]] = []
+        self.batches: list[list[str]] = []
 
-    def __call__(self, asked):
-        self.handed.append([question.upload.name for question in asked])
+    def __call__(self, batch):
+        self.batches.append([job.upload.name for job in batch])
         self.may.wait(10)
-        return [finding(question) for question in asked]
+        return [result(job) for job in batch]
 
 
-def ask(judging, size: int, asked: list[Question]) -> list[str]:
-    async def run():
-        desk = Desk(judging, size, room=100)
-        if isinstance(judging, Slow):
-            asyncio.get_running_loop().call_later(0.05, judging.may.set)
+def run(analyser, size: int, sent: list[Job]) -> list[str]:
+    async def main():
+        queue = JobQueue(analyser, size, capacity=100)
+        if isinstance(analyser, Blocked):
+            asyncio.get_running_loop().call_later(0.05, analyser.may.set)
         try:
-            return [told.answer.path for told in await desk.run(asked)], desk.open
+            return [result.answer.path for result in await queue.run(sent)], queue.open
         finally:
-            desk.close()
+            queue.close()
 
-    names, still_open = asyncio.run(run())
+    names, still_open = asyncio.run(main())
     assert still_open == 0
     return names
 
 
-def test_many_small_images_are_handed_over_together_and_fairly():
-    slow = Slow()
-    assert ask(slow, 2, questions(40)) == [str(number) for number in range(40)]
-    assert [len(batch) for batch in slow.handed[:2]] == [8, 8]
-    assert sorted(int(name) for batch in slow.handed for name in batch) == list(range(40))
-    few = Slow()
-    ask(few, 2, questions(3))
-    assert [len(batch) for batch in few.handed[:2]] == [1, 1]  # the other would have nothing to do
+def test_small_images_go_in_fair_batches():
+    blocked = Blocked()
+    assert run(blocked, 2, jobs(40)) == [str(number) for number in range(40)]
+    assert [len(batch) for batch in blocked.batches[:2]] == [8, 8]
+    assert sorted(int(name) for batch in blocked.batches for name in batch) == list(range(40))
+    few = Blocked()
+    run(few, 2, jobs(3))
+    assert [len(batch) for batch in few.batches[:2]] == [1, 1]  # the other thread would be idle
 
 
 def test_large_images_go_one_by_one():
-    slow = Slow()
-    ask(slow, 1, questions(3, size=2**21))
-    assert [len(batch) for batch in slow.handed] == [1, 1, 1]
+    blocked = Blocked()
+    run(blocked, 1, jobs(3, size=2**21))
+    assert [len(batch) for batch in blocked.batches] == [1, 1, 1]
 
 
-def test_what_nobody_waits_for_is_not_judged():
-    slow = Slow()
+def test_cancelled_jobs_are_skipped():
+    blocked = Blocked()
 
-    async def run():
-        desk = Desk(slow, 1, room=10)
-        first, left, last = (asyncio.create_task(desk.run(questions(1, size))) for size in (1, 2, 3))
+    async def main():
+        queue = JobQueue(blocked, 1, capacity=10)
+        first, cancelled, last = (asyncio.create_task(queue.run(jobs(1, size))) for size in (1, 2, 3))
         await asyncio.sleep(0.01)
-        left.cancel()
+        cancelled.cancel()
         await asyncio.sleep(0)
-        slow.may.set()
+        blocked.may.set()
         await asyncio.gather(first, last)
-        assert desk.open == 0
-        desk.close()
+        assert queue.open == 0
+        queue.close()
 
-    asyncio.run(run())
-    assert slow.handed == [["0"], ["0"]]
+    asyncio.run(main())
+    assert blocked.batches == [["0"], ["0"]]
 
 
-def test_one_that_fails_fails_alone():
-    def judging(asked):
-        return [Fault("here") if question.upload.name == "1" else finding(question) for question in asked]
+def test_a_failed_job_fails_alone():
+    def faulty(batch):
+        return [Fault("here") if job.upload.name == "1" else result(job) for job in batch]
 
-    def broken(asked):
+    def broken(batch):
         raise MemoryError
 
     with pytest.raises(Fault, match="here"):
-        ask(judging, 1, questions(3))
+        run(faulty, 1, jobs(3))
     with pytest.raises(MemoryError):
-        ask(broken, 1, questions(3))
+        run(broken, 1, jobs(3))

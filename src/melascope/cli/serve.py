@@ -58,15 +58,15 @@ def serve(
     from melascope.infer.predictor import Predictor
     from melascope.model.folder import SHIPPED
     from melascope.web.app import create_app
-    from melascope.web.workers import Crew
+    from melascope.web.workers import WorkerPool
 
     size = jobs or min(CORES, _MOST)
     with ExitStack() as stack:
         with progress_bar() as progress:
             predictor = Predictor.load(model or SHIPPED, progress, sensitivity)
             listening = stack.enter_context(server.listen(host, port))
-            crew = stack.enter_context(Crew(predictor, size, progress))
-        app = create_app(predictor.card, crew, size, token, server.names_of(host) if near else None)
+            pool = stack.enter_context(WorkerPool(predictor, size, progress))
+        app = create_app(predictor.card, pool, size, token, server.names_of(host) if near else None)
         shown = f"[{host}]" if ":" in host else host
         typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
         sys.stdout.flush()

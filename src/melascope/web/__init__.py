@@ -1,1 +1,1 @@
-"""The web page and the API, both served by the predictor."""
+"""The page and the REST API that `melascope serve` starts."""

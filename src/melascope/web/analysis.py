@@ -1,6 +1,5 @@
-"""From a sent file to an answer and the pictures that were asked for."""
+"""From an uploaded file to an answer and the pictures requested with it."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,26 +16,36 @@ from melascope.web.errors import Fault, place
 from melascope.web.forms import dicom_read, dicom_write
 from melascope.web.upload import Upload
 
-_LAYER = 256  # pixels; a map has few places, and its smooth layer can be scaled
-_PICTURE = 1024  # pixels of the longer side at most
+_LAYER_SIDE = 256  # pixels; a map has few places, so its smooth layer can be scaled
+_PICTURE_SIDE = 1024  # pixels of the longer side at most
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a request asks for beside the answer."""
+class Options:
+    """What a request wants beside the answer."""
 
+    sensitivity: float | None = None
+    """Operating point to use; None for the predictor's own."""
     heat: str | None = None
-    """Target whose heat map to draw by itself."""
+    """Target whose heat map to draw as a layer."""
     picture: bool = False
     """The image itself, upright, without metadata."""
     panel: str | None = None
     """Target of the heat map in the picture that `melascope explain` writes."""
     capture: bool = False
-    """The same as a DICOM secondary capture."""
+    """That picture as a DICOM secondary capture."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class Job:
+    """One file to analyse."""
+
+    upload: Upload
+    options: Options
+
+
+@dataclass(frozen=True)
+class Result:
     """An answer and what was drawn for it, as the bytes of PNG, JPEG and DICOM files."""
 
     answer: Answer
@@ -48,22 +57,32 @@ class Finding:
     capture: bytes | None = None
 
 
-@dataclass(frozen=True)
-class Question:
-    """What to judge, and how."""
-
-    upload: Upload
-    sensitivity: float | None
-    """Whose operating point to use; None for the predictor's own."""
-    wish: Wish
+Analyser = Callable[[Sequence[Job]], list[Result | Exception]]
+"""Gives a result for each job, in order; a `ModelError` if the model cannot be run, a `Fault` for a bug."""
 
 
-Judging = Callable[[Sequence[Question]], list[Finding | Exception]]
-"""Answers each question: with an `ModelError` if the model cannot be run, with a `Fault` for a mistake of ours."""
+def analyse(predictor: Predictor, jobs: Sequence[Job]) -> list[Result | Exception]:
+    """Analyse in this process; any thread may call it.
+
+    A file that cannot be read gives an answer of status `error`.
+
+    Returns:
+        As `Analyser` says.
+    """
+    return [_attempt(predictor, job) for job in jobs]
+
+
+def _attempt(predictor: Predictor, job: Job) -> Result | Exception:
+    try:
+        return _analyse(predictor, job.upload, job.options)
+    except ModelError as error:
+        return error
+    except Exception as error:
+        return Fault(place(error))
 
 
 class _File:
-    """A sent file, unwrapped once if it is DICOM."""
+    """An uploaded file, unwrapped once if it is DICOM."""
 
     def __init__(self, upload: Upload) -> None:
         self._upload = upload
@@ -74,59 +93,35 @@ class _File:
         return dicom_read.image_file(data, self._upload.name) if dicom_read.is_dicom(data) else data
 
 
-class Judge:
-    """Answers in this process, with a model at each of its operating points; any thread may ask."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        points = predictor.card.operating_points[TARGETS[0]]
-        self._at = {None: predictor} | {
-            point.sensitivity: predictor.at(point.sensitivity) for point in points
-        }
-
-    def __call__(self, questions: Sequence[Question]) -> list[Finding | Exception]:
-        """See `Judging`; what cannot be read is answered with status `error`."""
-        return [self._answer(question) for question in questions]
-
-    def _answer(self, question: Question) -> Finding | Exception:
-        try:
-            return _judge(self._at[question.sensitivity], question.upload, question.wish)
-        except ModelError as error:
-            return error
-        except Exception as error:
-            return Fault(place(error))
-
-
-def _judge(predictor: Predictor, upload: Upload, wish: Wish) -> Finding:
+def _analyse(predictor: Predictor, upload: Upload, options: Options) -> Result:
+    if options.sensitivity is not None:
+        predictor = predictor.at(options.sensitivity)
     file = _File(upload)
     answer = predictor.answer_file(lambda: file.image, upload.name)
     if answer.heat is None:
-        return Finding(answer)
-    heat = picture = drawn = captured = None
-    if wish.heat:
-        heat = _png(layer(answer.heat[TARGETS.index(wish.heat)], _LAYER))
-    if wish.picture or wish.panel:
-        pixels = images.decode(file.image, upload.name, at_least=_PICTURE)
-        if wish.picture:
+        return Result(answer)
+    heat = picture = drawn = capture = None
+    if options.heat:
+        heat = _png(layer(answer.heat[TARGETS.index(options.heat)], _LAYER_SIDE))
+    if options.picture or options.panel:
+        pixels = images.decode(file.image, upload.name, at_least=_PICTURE_SIDE)
+        if options.picture:
             picture = _jpeg(pixels)
-        if wish.panel:
-            page = panel(pixels, answer, wish.panel)
+        if options.panel:
+            page = panel(pixels, answer, options.panel)
             drawn = _png(page)
-            if wish.capture:
-                captured = dicom_write.secondary_capture(page, answer, upload.data)
-    target = wish.heat or wish.panel
+            if options.capture:
+                capture = dicom_write.secondary_capture(page, answer, upload.data)
+    target = options.heat or options.panel
     responds = target is not None and bool((answer.heat[TARGETS.index(target)] > 0).any())
-    return Finding(answer, heat, responds, picture, drawn, captured)
+    return Result(answer, heat, responds, picture, drawn, capture)
 
 
 def _png(image: Image.Image) -> bytes:
-    data = io.BytesIO()
-    image.save(data, "PNG", compress_level=3)
-    return data.getvalue()
+    return images.encoded(image, "PNG", compress_level=3)
 
 
 def _jpeg(pixels: images.Pixels) -> bytes:
     image = Image.fromarray(pixels)
-    image.thumbnail((_PICTURE, _PICTURE), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=90)
-    return data.getvalue()
+    image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return images.encoded(image, "JPEG", quality=90)

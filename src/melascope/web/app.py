@@ -1,4 +1,4 @@
-"""The application: the page, the predictions, the model, and how the server fares."""
+"""The application: the page, predictions, the model, health and metrics."""
 
 import base64
 import json
@@ -17,14 +17,14 @@ from melascope.errors import ModelError
 from melascope.labels import TARGETS
 from melascope.model.card import Card
 from melascope.web import metrics, openapi, schema
-from melascope.web.analysis import Finding, Judging, Question, Wish
+from melascope.web.analysis import Analyser, Job, Options, Result
 from melascope.web.assets import Asset, assets
-from melascope.web.errors import Refusal, busy
+from melascope.web.errors import RequestError, busy
 from melascope.web.forms import fhir, negotiate
 from melascope.web.limits import Limits
-from melascope.web.queue import Desk
-from melascope.web.security import Guard
-from melascope.web.upload import Purse, receive
+from melascope.web.queue import JobQueue
+from melascope.web.security import SecurityMiddleware
+from melascope.web.upload import MemoryBudget, receive
 
 HEALTH, METRICS, OPENAPI = "/healthz", "/metrics", "/openapi.json"
 PREDICTIONS, MODEL = "/v1/predictions", "/v1/model"
@@ -32,7 +32,7 @@ PREDICTIONS, MODEL = "/v1/predictions", "/v1/model"
 
 def create_app(
     card: Card,
-    judging: Judging,
+    analyser: Analyser,
     workers: int,
     token: str | None = None,
     hosts: Collection[str] | None = None,
@@ -42,22 +42,22 @@ def create_app(
 
     Args:
         card: of the model; requests may ask for any of its operating points.
-        judging: who judges, a `Judge` or a `Crew`.
-        workers: threads that ask it.
-        token: that requests must bear, except for the page itself, the description of the API and `/healthz`.
-        hosts: names that browsers may know this server by; None for any.
-        limits: of what is taken.
+        analyser: gives the results, such as a `WorkerPool`.
+        workers: threads that call it at once.
+        token: that requests must carry, except for the page, the description of the API and `/healthz`.
+        hosts: names that browsers may use for this server; None for any.
+        limits: of what is accepted.
     """
     limits = limits or Limits()
     sensitivities = [point.sensitivity for point in card.operating_points[TARGETS[0]]]
-    desk, purse = Desk(judging, workers, limits.waiting), Purse(limits.held_bytes)
-    counted = metrics.Meters(card.identity)
-    counted.open.set_function(lambda: desk.open)
+    queue, budget = JobQueue(analyser, workers, limits.waiting), MemoryBudget(limits.held_bytes)
+    counted = metrics.Metrics(card.identity)
+    counted.open.set_function(lambda: queue.open)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         yield
-        desk.close()
+        queue.close()
 
     # Without the documentation pages of FastAPI, whose scripts come from elsewhere.
     app = FastAPI(
@@ -70,7 +70,7 @@ def create_app(
         lifespan=life,
         redirect_slashes=False,
     )
-    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ModelError, _broken)
     app.add_exception_handler(Exception, _failed)
@@ -84,31 +84,33 @@ def create_app(
     ) -> Response:
         form = negotiate.form_of(request.headers.get("accept", ""))
         if sensitivity is not None and sensitivity not in sensitivities:
-            raise Refusal(422, f"sensitivity is one of {', '.join(f'{known:g}' for known in sensitivities)}")
+            raise RequestError(
+                422, f"sensitivity is one of {', '.join(f'{known:g}' for known in sensitivities)}"
+            )
         if heat is not None and heat not in card.calibration:
-            raise Refusal(422, f"this model did not learn {heat}")
+            raise RequestError(422, f"this model was not trained for {heat}")
         if int(request.headers.get("content-length", 0)) > limits.request_bytes:
-            raise Refusal(413, f"more than {limits.request_bytes // 2**20} MiB", Connection="close")
-        if desk.open >= limits.waiting:
+            raise RequestError(413, f"more than {limits.request_bytes // 2**20} MiB", Connection="close")
+        if queue.open >= limits.waiting:
             raise busy("too many images are waiting")
-        with purse.open() as share:
+        with budget.open() as reservation:
             sent = request.headers.get("content-type", "")
-            uploads = await receive(request.stream(), sent, limits, purse, share)
-            wish = _wish(form, heat, picture)
-            findings = await desk.run([Question(upload, sensitivity, wish) for upload in uploads])
-        for finding in findings:
-            counted.image(finding.answer.status)
+            uploads = await receive(request.stream(), sent, limits, budget, reservation)
+            options = _options(form, sensitivity, heat, picture)
+            results = await queue.run([Job(upload, options) for upload in uploads])
+        for result in results:
+            counted.image(result.answer.status)
         if form.media_type == negotiate.FHIR:
             media_type = f"{negotiate.FHIR}; fhirVersion={form.fhir_version}"
-            return _json(fhir.bundle(findings, card.at(sensitivity), form.fhir_version), media_type)
+            return _json(fhir.bundle(results, card.at(sensitivity), form.fhir_version), media_type)
         if form.media_type == negotiate.DICOM:
-            return _captures(findings)
-        rows = [_row(finding, heat, picture) for finding in findings]
+            return _captures(results)
+        rows = [_row(result, heat, picture) for result in results]
         return _json({"predictions": rows, "note": schema.NOTE}, negotiate.JSON)
 
     @app.get(MODEL, response_model=schema.Model, summary="The model that answers", responses=openapi.GUARDED)
     async def model() -> Response:
-        told = {
+        described = {
             "identity": card.identity,
             "note": schema.NOTE,
             "version": __version__,
@@ -117,7 +119,7 @@ def create_app(
             "limits": {name: getattr(limits, name) for name in ("files", "file_bytes", "request_bytes")},
             "card": card.document(),
         }
-        return _json(told, negotiate.JSON)
+        return _json(described, negotiate.JSON)
 
     @app.get(HEALTH, response_model=schema.Health, summary="Whether the server answers")
     async def health() -> Response:
@@ -131,24 +133,24 @@ def create_app(
         app.add_api_route(path, partial(_asset, asset), include_in_schema=False)
     openapi.complete(app, None if token is None else [HEALTH])
     public = [*assets(), HEALTH, OPENAPI]
-    return Guard(app, counted, [*public, PREDICTIONS, MODEL, METRICS], token, public, hosts)
+    return SecurityMiddleware(app, counted, [*public, PREDICTIONS, MODEL, METRICS], token, public, hosts)
 
 
-def _wish(form: negotiate.Form, heat: str | None, picture: bool) -> Wish:
+def _options(form: negotiate.Form, sensitivity: float | None, heat: str | None, picture: bool) -> Options:
     if form.media_type == negotiate.DICOM:
-        return Wish(panel=heat or TARGETS[0], capture=True)
+        return Options(sensitivity, panel=heat or TARGETS[0], capture=True)
     if form.media_type == negotiate.FHIR:
-        return Wish(panel=heat)
-    return Wish(heat=heat, picture=picture)
+        return Options(sensitivity, panel=heat)
+    return Options(sensitivity, heat, picture)
 
 
-def _row(finding: Finding, heat: str | None, picture: bool) -> dict[str, Any]:
-    row = finding.answer.row()
+def _row(result: Result, heat: str | None, picture: bool) -> dict[str, Any]:
+    row = result.answer.row()
     if heat:
-        drawn = {"target": heat, "png": _base64(finding.heat), "responds": finding.responds}
-        row["heat"] = drawn if finding.heat else None
+        drawn = {"target": heat, "png": _base64(result.heat), "responds": result.responds}
+        row["heat"] = drawn if result.heat else None
     if picture:
-        row["picture"] = _base64(finding.picture)
+        row["picture"] = _base64(result.picture)
     return row
 
 
@@ -160,15 +162,15 @@ def _json(content: object, media_type: str) -> Response:
     return Response(json.dumps(content, allow_nan=False), media_type=media_type)
 
 
-def _captures(findings: Sequence[Finding]) -> Response:
+def _captures(results: Sequence[Result]) -> Response:
     """One DICOM file as it is, several as parts, as DICOMweb sends them."""
     files = []
-    for finding in findings:
-        if finding.capture is None:
-            raise Refusal(
-                422, f"{finding.answer.path}: {finding.answer.reason}; no secondary capture can be made"
+    for result in results:
+        if result.capture is None:
+            raise RequestError(
+                422, f"{result.answer.path}: {result.answer.reason}; no secondary capture can be made"
             )
-        files.append(finding.capture)
+        files.append(result.capture)
     if len(files) == 1:
         return Response(files[0], media_type=negotiate.DICOM)
     boundary = uuid.uuid4().hex
@@ -187,19 +189,19 @@ async def _asset(asset: Asset, request: Request) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    return cast(Refusal, error).response()
+    return cast(RequestError, error).response()
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     first = cast(RequestValidationError, error).errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
-    return Refusal(422, f"{where}: {first['msg']}").response()
+    return RequestError(422, f"{where}: {first['msg']}").response()
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    return Refusal(500, str(error)).response()
+    return RequestError(500, str(error)).response()
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    # The error itself reaches the guard, which logs where it happened.
-    return Refusal(500, "the server failed; its log says where").response()
+    # The error itself reaches the middleware, which logs its place.
+    return RequestError(500, "internal error; the server's log has its place").response()

@@ -1,4 +1,4 @@
-"""The files of the page, read once; a request only ever picks one of them by its exact name."""
+"""The files of the page, read once; a request can only pick one of them by its exact name."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ class Asset:
 
     @property
     def etag(self) -> str:
-        """Tells versions of the file apart."""
+        """Identifies this version of the file."""
         return f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
 
 
 @cache
 def assets() -> dict[str, Asset]:
-    """By path."""
+    """All files of the page, by path."""
     folder = files("melascope.web") / "static"
     return {
         path: Asset((folder / name).read_bytes(), media_type) for path, (name, media_type) in _FILES.items()

@@ -1,12 +1,12 @@
-"""The errors a client can cause. Each is an HTTP status and one sentence."""
+"""Errors that a client or the server itself causes. A `RequestError` is an HTTP status and one sentence."""
 
 import traceback
 
 from starlette.responses import JSONResponse
 
 
-class Refusal(Exception):  # noqa: N818  # not a fault: an answer of the protocol
-    """A request that is not answered.
+class RequestError(Exception):
+    """A request that cannot be answered.
 
     Attributes:
         status: HTTP status code.
@@ -21,21 +21,21 @@ class Refusal(Exception):  # noqa: N818  # not a fault: an answer of the protoco
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def response(self) -> JSONResponse:
-        """What the client is told."""
+        """What the client gets."""
         return JSONResponse({"detail": self.detail}, self.status, self.headers)
 
 
-def busy(detail: str) -> Refusal:
-    """Too much at once; worth another try after a second."""
-    return Refusal(503, f"{detail}; try again in a second", Retry_After="1")
+def busy(detail: str) -> RequestError:
+    """Too much at once; the client may try again after a second."""
+    return RequestError(503, f"{detail}; try again in a second", Retry_After="1")
 
 
 class Fault(Exception):  # noqa: N818  # says where, and no more
-    """A mistake of ours in another process, told by its type and place."""
+    """A bug that showed itself in another process, as type and place."""
 
 
 def place(error: Exception) -> str:
-    """A mistake's type and place; its message may tell of the image."""
+    """Type and place of an error, without its message, which may say something about the image."""
     if isinstance(error, Fault):
         return str(error)
     where = traceback.extract_tb(error.__traceback__)[-1]

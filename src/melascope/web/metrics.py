@@ -1,15 +1,15 @@
-"""Counts and times, the only things that are kept of requests, as text for Prometheus."""
+"""Metrics for Prometheus: counts and times, all that is kept of requests."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as MEDIA_TYPE
 
-__all__ = ["MEDIA_TYPE", "Meters"]
+__all__ = ["MEDIA_TYPE", "Metrics"]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Meters:
-    """The meters of one server."""
+class Metrics:
+    """The metrics of one server."""
 
     def __init__(self, identity: str) -> None:
         self._registry = CollectorRegistry()
@@ -24,7 +24,9 @@ class Meters:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self.open = Gauge("melascope_images_open", "Images waiting or being judged.", registry=self._registry)
+        self.open = Gauge(
+            "melascope_images_open", "Images waiting or being analysed.", registry=self._registry
+        )
         model = Gauge("melascope_model", "The model that answers.", ("identity",), registry=self._registry)
         model.labels(identity).set(1)
         for status in ("ok", "refused", "error"):
@@ -40,5 +42,5 @@ class Meters:
         self._images.labels(status).inc()
 
     def text(self) -> bytes:
-        """All of them."""
+        """All metrics, in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""What the OpenAPI description says beyond what FastAPI reads off the functions."""
+"""Parts of the OpenAPI description that FastAPI does not derive from the routes."""
 
 from collections.abc import Collection
 from typing import Any
@@ -10,9 +10,9 @@ from melascope.web.forms.negotiate import DICOM, FHIR
 from melascope.web.limits import Limits
 from melascope.web.upload import FIELD
 
-HEAT: dict[str, Any] = {"description": "Send the heat map of this target along."}
+HEAT: dict[str, Any] = {"description": "Add the heat map of this target."}
 PICTURE: dict[str, Any] = {
-    "description": "Send the image along as a browser can show it: upright, as JPEG, without metadata."
+    "description": "Add the image in a form that a browser can show: upright, as JPEG, without metadata."
 }
 
 
@@ -26,13 +26,13 @@ def _problems(**why: str) -> dict[int | str, dict[str, Any]]:
 GUARDED = _problems(
     s401="The token is missing or wrong.",
     s403="The request comes from a page of another origin.",
-    s421="The server is addressed by a name that it does not know.",
+    s421="The host name is not one of the server's.",
 )
 METRICS: dict[str, Any] = {
     "responses": {
         **GUARDED,
         200: {
-            "description": "Text in the format of Prometheus.",
+            "description": "Metrics in the text format of Prometheus.",
             "content": {"text/plain": {"schema": {"type": "string"}}},
         },
     }
@@ -40,36 +40,36 @@ METRICS: dict[str, Any] = {
 
 
 def sensitivity(known: Collection[float]) -> dict[str, Any]:
-    """Of the parameter that chooses an operating point."""
+    """Arguments of the parameter that chooses an operating point."""
     return {
-        "description": "Operating point of the model to use; without it, the card's own.",
+        "description": "Operating point of the model; the card's own by default.",
         "json_schema_extra": {"anyOf": [{"type": "number", "enum": list(known)}, {"type": "null"}]},
         "examples": [next(iter(known))],
     }
 
 
 def predictions(limits: Limits) -> dict[str, Any]:
-    """Of the request that sends images: arguments of its route."""
+    """Arguments of the route that takes images."""
     problems = _problems(
         s400="Not a well-formed multipart request.",
-        s406="`Accept` wants a form that is not made here.",
+        s406="`Accept` names no format that this server writes.",
         s408="The request took too long to arrive.",
         s413="Too large.",
         s415="Not `multipart/form-data`.",
-        s422="A parameter or a part is wrong, there are too many files, or DICOM was asked for and a file could "
-        "not be read.",
+        s422="A parameter or a part is wrong, there are too many files, or DICOM was requested and a file is "
+        "unreadable.",
         s500="The model cannot be run.",
     )
     problems[503] = {
         "model": schema.Problem,
-        "description": "Too much to do; try again.",
+        "description": "Too busy; try again.",
         "headers": {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds."}},
     }
     answered = {
         "model": schema.Predictions,
         "description": "An answer, a refusal or an error for each file, in the order sent. "
-        f"`Accept: {FHIR}; fhirVersion=4.0` (or 5.0) gives a FHIR Bundle, with `heat` also the picture of it; "
-        f"`Accept: {DICOM}` gives a secondary capture of each heat map.",
+        f"`Accept: {FHIR}; fhirVersion=4.0` (or 5.0) gives a FHIR Bundle; with `heat`, it includes the picture. "
+        f"`Accept: {DICOM}` gives a secondary capture for each file.",
         "content": {
             FHIR: {"schema": {"type": "object", "required": ["resourceType", "type", "entry"]}},
             DICOM: {"schema": {"type": "string", "format": "binary"}},
@@ -100,19 +100,19 @@ def predictions(limits: Limits) -> dict[str, Any]:
 
 
 def complete(app: FastAPI, public: Collection[str] | None) -> None:
-    """Say what FastAPI leaves out, once all routes are there.
+    """Add what FastAPI leaves out, once all routes exist.
 
     Args:
         app: the application.
-        public: paths that need no token; None where there is none.
+        public: paths that need no token; None if the server has no token.
     """
-    made = app.openapi()
-    # FastAPI drops what is null.
-    made["components"]["schemas"]["Prediction"]["examples"] = [schema.EXAMPLE]
+    description = app.openapi()
+    # FastAPI drops null values from examples.
+    description["components"]["schemas"]["Prediction"]["examples"] = [schema.EXAMPLE]
     if public is None:
         return
-    made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    for path, item in made["paths"].items():
+    description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, item in description["paths"].items():
         if path not in public:
             for operation in item.values():
                 operation["security"] = [{"token": []}]

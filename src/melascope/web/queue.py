@@ -1,4 +1,4 @@
-"""Who gets to judge which image when, and a queue that does not grow without end."""
+"""A bounded queue in front of the analysis: which image goes to which thread when."""
 
 import asyncio
 from collections import deque
@@ -6,89 +6,88 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from melascope.web.analysis import Finding, Judging, Question
-from melascope.web.errors import Refusal, busy
+from melascope.web.analysis import Analyser, Job, Result
+from melascope.web.errors import RequestError, busy
 
-# What is handed over at once where many wait: it costs little more than one alone would. Files that are so large that
-# handing over does not matter go one by one.
+# Where many wait, several are handed over at once, which costs little more than one. Large files go one by one.
 _BATCH, _BATCH_BYTES = 8, 2**20
 
-_Waiting = tuple[Question, asyncio.Future[Finding]]
+_Waiting = tuple[Job, asyncio.Future[Result]]
 
 
-class Desk:
-    """Hands questions to those who judge; only the event loop's thread may ask.
+class JobQueue:
+    """Hands jobs to an analyser; only the event loop's thread may use it.
 
     Args:
-        judging: answers.
-        size: of how many threads at once.
-        room: images that may wait or be judged.
+        analyser: gives the results.
+        size: threads that call it at once.
+        capacity: images that may wait or be analysed.
     """
 
-    def __init__(self, judging: Judging, size: int, room: int) -> None:
-        self._judging, self._size, self._room = judging, size, room
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="judge")
+    def __init__(self, analyser: Analyser, size: int, capacity: int) -> None:
+        self._analyser, self._size, self._capacity = analyser, size, capacity
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="analyse")
         self._idle = size
         self._waiting: deque[_Waiting] = deque()
         self.open = 0
-        """Images that wait or are being judged."""
+        """Images that wait or are being analysed."""
 
-    async def run(self, questions: Sequence[Question]) -> list[Finding]:
-        """Have each answered; answers in order.
+    async def run(self, jobs: Sequence[Job]) -> list[Result]:
+        """Run all jobs; results in order.
 
         Raises:
-            Refusal: if they do not fit into the queue, now or ever.
+            RequestError: if they do not fit into the queue, now or ever.
         """
-        if len(questions) > self._room:
-            raise Refusal(422, f"more than {self._room} images; send them in several requests")
-        if self.open + len(questions) > self._room:
+        if len(jobs) > self._capacity:
+            raise RequestError(422, f"more than {self._capacity} images; send them in several requests")
+        if self.open + len(jobs) > self._capacity:
             raise busy("too many images are waiting")
-        self.open += len(questions)
+        self.open += len(jobs)
         loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in questions]
+        futures = [loop.create_future() for _ in jobs]
         for future in futures:
-            future.add_done_callback(self._done)
-        self._waiting.extend(zip(questions, futures, strict=True))
-        self._deal()
+            future.add_done_callback(self._leave)
+        self._waiting.extend(zip(jobs, futures, strict=True))
+        self._dispatch()
         return list(await asyncio.gather(*futures))
 
-    def _done(self, future: asyncio.Future[Finding]) -> None:
+    def _leave(self, future: asyncio.Future[Result]) -> None:
         self.open -= 1
 
-    def _deal(self) -> None:
+    def _dispatch(self) -> None:
         while self._idle and (batch := self._batch()):
             self._idle -= 1
-            asked = asyncio.get_running_loop().run_in_executor(
-                self._pool, self._judging, [question for question, _ in batch]
+            running = asyncio.get_running_loop().run_in_executor(
+                self._pool, self._analyser, [job for job, _ in batch]
             )
-            asked.add_done_callback(partial(self._told, batch))
+            running.add_done_callback(partial(self._finish, batch))
 
     def _batch(self) -> list[_Waiting]:
-        """A fair share of what waits, so that nobody is idle while others have much before them."""
-        most = max(1, min(_BATCH, len(self._waiting) // self._size))
+        """A fair share of what waits, so that no thread is idle while another has several images to do."""
+        limit = max(1, min(_BATCH, len(self._waiting) // self._size))
         batch: list[_Waiting] = []
         size = 0
-        while self._waiting and len(batch) < most and size <= _BATCH_BYTES:
-            question, future = self._waiting.popleft()
+        while self._waiting and len(batch) < limit and size <= _BATCH_BYTES:
+            job, future = self._waiting.popleft()
             if not future.cancelled():
-                batch.append((question, future))
-                size += len(question.upload.data)
+                batch.append((job, future))
+                size += len(job.upload.data)
         return batch
 
-    def _told(self, batch: list[_Waiting], asked: asyncio.Future[list[Finding | Exception]]) -> None:
+    def _finish(self, batch: list[_Waiting], running: asyncio.Future[list[Result | Exception]]) -> None:
         self._idle += 1
-        error = asked.exception()
-        answers = [error] * len(batch) if error else asked.result()
-        for (_, future), answer in zip(batch, answers, strict=True):
+        error = running.exception()
+        results = [error] * len(batch) if error else running.result()
+        for (_, future), result in zip(batch, results, strict=True):
             if future.cancelled():
                 continue
-            if isinstance(answer, Finding):
-                future.set_result(answer)
+            if isinstance(result, Result):
+                future.set_result(result)
             else:
-                future.set_exception(answer)
-        self._deal()
+                future.set_exception(result)
+        self._dispatch()
 
     def close(self) -> None:
-        """End the threads after what they are at."""
+        """End the threads after their current batch."""
         self._waiting.clear()
         self._pool.shutdown(cancel_futures=True)

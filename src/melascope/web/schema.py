@@ -1,10 +1,12 @@
-"""What the API says, for its OpenAPI description. The fields of a prediction are those of `Answer`."""
+"""Bodies of the API, for its OpenAPI description. The fields of a prediction are those of `Answer`."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-NOTE = "A research tool: it supports a clinician and never replaces one. A heat map is not evidence."
+from melascope.labels import NOTICE
+
+NOTE = f"{NOTICE} A heat map is not evidence."
 EXAMPLE: dict[str, Any] = {
     "path": "lesion.jpg",
     "status": "ok",
@@ -23,8 +25,8 @@ class Heat(BaseModel):
     """A heat map for the central square of the image."""
 
     target: Literal["malignant", "melanoma"]
-    png: str = Field(description="A square picture with transparency, PNG, in base64.")
-    responds: bool = Field(description="False where no place of the image speaks for the target.")
+    png: str = Field(description="A square picture with transparency, PNG in base64.")
+    responds: bool = Field(description="False if no place of the image speaks for the target.")
 
 
 class Prediction(BaseModel):
@@ -32,24 +34,28 @@ class Prediction(BaseModel):
 
     path: str = Field(description="The name that was sent, without folders.")
     status: Literal["ok", "refused", "error"] = Field(
-        description="`refused`: decoded, but not fit to judge; `error`: could not be read."
+        description="`refused`: decoded, but not fit for classification; `error`: could not be read."
     )
     label: Literal["malignant", "benign"] | None = Field(description="None unless the status is `ok`.")
     confidence: float | None = Field(description="Calibrated probability of the label.", ge=0, le=1)
-    malignant: float | None = Field(description="Calibrated probability that it is malignant.", ge=0, le=1)
+    malignant: float | None = Field(
+        description="Calibrated probability that the lesion is malignant.", ge=0, le=1
+    )
     melanoma: float | None = Field(
-        description="Calibrated probability that it is a melanoma; None where the model did not learn it.",
+        description="Calibrated probability that the lesion is a melanoma; None if the model was not trained for it.",
         ge=0,
         le=1,
     )
-    threshold: float = Field(description="From this probability on, the label is malignant.", ge=0, le=1)
+    threshold: float = Field(
+        description="The label is malignant from this probability of `malignant` on.", ge=0, le=1
+    )
     weak: bool | None = Field(description="Whether the other label cannot be ruled out.")
     reason: str | None = Field(description="Why an image was refused or could not be read.")
     model: str = Field(description="Name and content of the model.")
-    heat: Heat | None = Field(default=None, description="There if asked for and the file could be read.")
+    heat: Heat | None = Field(default=None, description="Present if requested and the file could be read.")
     picture: str | None = Field(
         default=None,
-        description="The image upright, at most 1024 pixels, JPEG, in base64; there if asked for.",
+        description="The upright image, at most 1024 pixels a side, JPEG in base64; present if requested.",
     )
 
 
@@ -67,22 +73,22 @@ class Problem(BaseModel):
 
 
 class Model(BaseModel):
-    """The model that answers."""
+    """The model and the limits of its server."""
 
     identity: str = Field(examples=["finetuned_model@c51fed5632da"])
     note: str = Field(examples=[NOTE])
-    version: str = Field(description="Of Melascope.", examples=["1.0"])
+    version: str = Field(description="Version of Melascope.", examples=["1.0"])
     sensitivities: list[float] = Field(
         description="Operating points to choose from.", examples=[[0.89, 0.95]]
     )
-    targets: list[str] = Field(description="What heat maps and probabilities there are for.")
+    targets: list[str] = Field(description="Targets of heat maps and probabilities.")
     limits: dict[str, int] = Field(
         examples=[{"files": 64, "file_bytes": 67108864, "request_bytes": 268435456}]
     )
-    card: dict[str, Any] = Field(description="All of the model's card.")
+    card: dict[str, Any] = Field(description="The model's card.")
 
 
 class Health(BaseModel):
-    """That the server answers."""
+    """The server is running."""
 
     status: Literal["ok"]

@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, what a browser may do with the answer, and what is kept of it."""
+"""Checks before every request, and headers on every answer: token, host, origin, browser policy, metrics."""
 
 import hmac
 import logging
@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from melascope.web.errors import Refusal, place
-from melascope.web.metrics import Meters
+from melascope.web.errors import RequestError, place
+from melascope.web.metrics import Metrics
 
 _LOG = logging.getLogger("melascope.web")
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -38,29 +38,29 @@ _RAW = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-class Guard:
-    """An application in front of another.
+class SecurityMiddleware:
+    """An ASGI application in front of another.
 
     Args:
         app: the application.
-        meters: count requests.
-        paths: that are counted by name.
-        token: that requests must bear, except to `public` paths; None for no token.
-        public: paths that need no token, and may be kept by a browser.
-        hosts: names that a browser may know this server by, without port; None for any. A page elsewhere
-            whose name is made to point at this machine (DNS rebinding) is thereby kept out.
+        metrics: counts requests.
+        paths: counted by name; all others count as `other`.
+        token: that requests must carry, except for `public` paths; None for no token.
+        public: paths that need no token and may be cached by a browser.
+        hosts: names that a browser may use for this server, without port; None for any. This keeps out a
+            foreign page whose host name was made to point to this machine (DNS rebinding).
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        meters: Meters,
+        metrics: Metrics,
         paths: Collection[str],
         token: str | None = None,
         public: Collection[str] = (),
         hosts: Collection[str] | None = None,
     ) -> None:
-        self._app, self._meters, self._paths = app, meters, frozenset(paths)
+        self._app, self._metrics, self._paths = app, metrics, frozenset(paths)
         self._token = None if token is None else token.encode()
         self._public = frozenset(public)
         self._hosts = None if hosts is None else frozenset(hosts)
@@ -85,28 +85,30 @@ class Guard:
         try:
             self._check(scope)
             await self._app(scope, receive, guarded)
-        except Refusal as refusal:
-            await refusal.response()(scope, receive, guarded)
+        except RequestError as error:
+            await error.response()(scope, receive, guarded)
         except Exception as error:
             _LOG.error("%s", place(error))
         finally:
             known = path if path in self._paths else "other"
-            self._meters.request(known, status, time.perf_counter() - started)
+            self._metrics.request(known, status, time.perf_counter() - started)
 
     def _check(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if self._hosts is not None and _name(host) not in self._hosts:
-            raise Refusal(421, "this server answers to other names; use the address that it printed")
+            raise RequestError(421, "unknown host name; use the address that the server printed")
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         foreign = bool(origin) and origin.partition("://")[2] != host
         if scope["method"] not in _SAFE and (foreign or headers.get(b"sec-fetch-site") == b"cross-site"):
-            raise Refusal(403, "requests from pages of other origins are refused")
+            raise RequestError(403, "requests from pages of other origins are refused")
         if self._token is not None and scope["path"] not in self._public:
             scheme, _, sent = headers.get(b"authorization", b"").partition(b" ")
             if scheme.lower() != b"bearer" or not hmac.compare_digest(sent.strip(), self._token):
-                raise Refusal(
-                    401, "needs the server's token: Authorization: Bearer TOKEN", WWW_Authenticate="Bearer"
+                raise RequestError(
+                    401,
+                    "this server requires a token: Authorization: Bearer TOKEN",
+                    WWW_Authenticate="Bearer",
                 )
 
 

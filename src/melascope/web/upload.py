@@ -13,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from melascope.web.errors import Refusal, busy
+from melascope.web.errors import RequestError, busy
 from melascope.web.limits import Limits
 
 FIELD = "files"
@@ -29,35 +29,35 @@ class Upload:
     data: bytes
 
 
-class Purse:
+class MemoryBudget:
     """Bytes that all requests together may hold in memory."""
 
     def __init__(self, most: int) -> None:
         self._left = most
 
     @contextmanager
-    def open(self) -> Iterator["Share"]:
+    def open(self) -> Iterator["Reservation"]:
         """What one request holds, given back at the end."""
-        share = Share()
+        reservation = Reservation()
         try:
-            yield share
+            yield reservation
         finally:
-            self._left += share.held
+            self._left += reservation.held
 
-    def take(self, share: "Share", count: int) -> None:
+    def take(self, reservation: "Reservation", count: int) -> None:
         """Hold more.
 
         Raises:
-            Refusal: if all requests together would hold too much.
+            RequestError: if all requests together would hold too much.
         """
         if count > self._left:
             raise busy("too many images at once")
         self._left -= count
-        share.held += count
+        reservation.held += count
 
 
 @dataclass
-class Share:
+class Reservation:
     """What one request holds."""
 
     held: int = 0
@@ -108,16 +108,16 @@ class _Reader:
     def _named(self) -> None:
         name = self._part.disposition.get(b"name", b"").decode("utf-8", "replace")
         if name != FIELD:
-            raise Refusal(422, f"a part named {name[:40]!r}; name each part {FIELD!r}")
+            raise RequestError(422, f"a part named {name[:40]!r}; name each part {FIELD!r}")
         if b"filename" not in self._part.disposition:
-            raise Refusal(422, f"a part named {FIELD!r} that is no file: it has no file name")
+            raise RequestError(422, f"a part named {FIELD!r} that is no file: it has no file name")
         if len(self.uploads) == self._limits.files:
-            raise Refusal(422, f"more than {self._limits.files} files; send them in several requests")
+            raise RequestError(422, f"more than {self._limits.files} files; send them in several requests")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._part.size += end - start
         if self._part.size > self._limits.file_bytes:
-            raise Refusal(413, f"a file larger than {self._limits.file_bytes // 2**20} MiB")
+            raise RequestError(413, f"a file larger than {self._limits.file_bytes // 2**20} MiB")
         self._part.chunks.append(data[start:end])
 
     def _end(self) -> None:
@@ -131,7 +131,11 @@ class _Reader:
 
 
 async def receive(
-    stream: AsyncIterator[bytes], content_type: str, limits: Limits, purse: Purse, share: Share
+    stream: AsyncIterator[bytes],
+    content_type: str,
+    limits: Limits,
+    budget: MemoryBudget,
+    reservation: Reservation,
 ) -> list[Upload]:
     """Read the files of a `multipart/form-data` request.
 
@@ -139,37 +143,37 @@ async def receive(
         stream: the request's body as it arrives.
         content_type: the request's header.
         limits: of the server.
-        purse: of all requests.
-        share: what this request holds of it.
+        budget: of all requests.
+        reservation: what this request holds of it.
 
     Raises:
-        Refusal: if it is no such request, too large, or too slow.
+        RequestError: if it is no such request, too large, or too slow.
     """
     kind, options = parse_options_header(content_type.encode("latin-1"))
     if kind.lower() != b"multipart/form-data":
-        raise Refusal(415, f"send multipart/form-data with a part named {FIELD!r} for each image")
+        raise RequestError(415, f"send multipart/form-data with a part named {FIELD!r} for each image")
     if not options.get(b"boundary"):
-        raise Refusal(400, "Content-Type lacks the boundary of the multipart request")
+        raise RequestError(400, "Content-Type lacks the boundary of the multipart request")
     try:
         reader = _Reader(options[b"boundary"], limits)
         async with asyncio.timeout(limits.patience_s):
             async for chunk in stream:
-                purse.take(share, len(chunk))
-                if share.held > limits.request_bytes:
-                    raise Refusal(
+                budget.take(reservation, len(chunk))
+                if reservation.held > limits.request_bytes:
+                    raise RequestError(
                         413, f"more than {limits.request_bytes // 2**20} MiB; send fewer files at once"
                     )
                 reader.parser.write(chunk)
     except FormParserError as error:
-        raise Refusal(400, "not a well-formed multipart request") from error
+        raise RequestError(400, "not a well-formed multipart request") from error
     except ClientDisconnect as error:
-        raise Refusal(400, "the client left") from error
+        raise RequestError(400, "the client left") from error
     except TimeoutError as error:
-        raise Refusal(408, f"the request took longer than {limits.patience_s:g} s to arrive") from error
+        raise RequestError(408, f"the request took longer than {limits.patience_s:g} s to arrive") from error
     if not reader.whole:
-        raise Refusal(400, "the multipart request ends before its last boundary")
+        raise RequestError(400, "the multipart request ends before its last boundary")
     if not reader.uploads:
-        raise Refusal(422, f"no file; send at least one part named {FIELD!r}")
+        raise RequestError(422, f"no file; send at least one part named {FIELD!r}")
     return reader.uploads
 
 

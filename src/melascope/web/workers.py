@@ -1,7 +1,7 @@
-"""Processes that judge images: an interpreter lock for each, and memory that no broken decoder shares with the server.
+"""Worker processes: an interpreter lock for each, and memory that no broken decoder shares with the server.
 
-An image that ends its process, or keeps it for too long, is answered as an error, and a new process takes the next one.
-Images go there and answers come back through pipes, never through files.
+An image that ends its worker, or keeps it too long, is answered as an error, and a new worker takes the next one.
+Images go there and results come back through pipes, never through files.
 """
 
 import logging
@@ -20,39 +20,45 @@ from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 from melascope.model.card import Card
 from melascope.progress import Progress, silent
-from melascope.web.analysis import Finding, Judge, Question
+from melascope.web.analysis import Job, Result, analyse
 
 _LOG = logging.getLogger("melascope.web")
-_PATIENCE_S = 60.0  # an image takes two seconds at most on a core of its own
-_SPAWN = multiprocessing.get_context("spawn")  # a copy of a process that has threads may hang
+_TIME_LIMIT_S = 60.0  # for an image, which takes two seconds at most on a core of its own
+_SPAWN = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
 
 
-class Crew:
-    """Judges as `Judge` does, in processes. Use it in a `with` statement, at whose end they are gone.
+class WorkerPool:
+    """An `Analyser` in several processes. Use it in a `with` statement, at whose end they are gone.
 
     Args:
         predictor: the model.
-        size: processes; as many threads may ask at once, and others wait.
+        size: number of processes; as many threads may call it at once, and others wait.
         progress: called with (what, done, total).
+        time_limit_s: seconds for a batch of jobs.
 
     Raises:
         ModelError: if a process cannot start.
     """
 
-    def __init__(self, predictor: Predictor, size: int, progress: Progress = silent) -> None:
-        self._progress = progress
-        self._card = predictor.card
-        self._workers = [_Worker(predictor) for _ in range(size)]
+    def __init__(
+        self,
+        predictor: Predictor,
+        size: int,
+        progress: Progress = silent,
+        time_limit_s: float = _TIME_LIMIT_S,
+    ) -> None:
+        self._card, self._progress = predictor.card, progress
+        self._workers = [_Worker(predictor, time_limit_s) for _ in range(size)]
         self._free: SimpleQueue[_Worker] = SimpleQueue()
-        self._over = False
+        self._ended = False
 
     def __enter__(self) -> Self:
         try:
-            with _uninterrupted():
+            with _ctrl_c_ignored():
                 for worker in self._workers:
                     worker.start()
             for worker in self._workers:
-                worker.teach()
+                worker.load()
             for done, worker in enumerate(self._workers):
                 self._progress("starting processes", done, len(self._workers))
                 worker.wait()
@@ -60,7 +66,7 @@ class Crew:
             self._progress("starting processes", len(self._workers), len(self._workers))
         except (EOFError, OSError) as error:
             self._end()
-            raise ModelError("a process that judges images cannot start; is memory too small?") from error
+            raise ModelError("a worker process cannot start; is there enough memory?") from error
         except BaseException:
             self._end()
             raise
@@ -72,72 +78,72 @@ class Crew:
         self._end()
 
     def _end(self) -> None:
-        self._over = True
+        self._ended = True
         for worker in self._workers:
             worker.end()
 
-    def __call__(self, questions: Sequence[Question]) -> list[Finding | Exception]:
-        """See `Judging`; any thread may ask."""
+    def __call__(self, jobs: Sequence[Job]) -> list[Result | Exception]:
+        """See `Analyser`; any thread may call it."""
         worker = self._free.get()
         try:
-            return self._ask(worker, questions)
+            return self._run(worker, jobs)
         finally:
             self._free.put(worker)
 
-    def _ask(self, worker: "_Worker", questions: Sequence[Question]) -> list[Finding | Exception]:
+    def _run(self, worker: "_Worker", jobs: Sequence[Job]) -> list[Result | Exception]:
         try:
-            return worker.ask(questions)
+            return worker.run(jobs)
         except Exception as error:  # it ended, took too long, or memory is too small
             worker.kill()
-            if self._over:  # nobody hears of it
-                return [error] * len(questions)
-            if len(questions) > 1:  # not all are to blame
-                return [told for question in questions for told in self._ask(worker, [question])]
-            _LOG.error("%s: a process that judged broke off and is replaced", type(error).__name__)
-            (question,) = questions
-            return [Finding(_broken_off(self._card.at(question.sensitivity), question.upload.name))]
+            if self._ended:  # nobody waits for the results any more
+                return [error] * len(jobs)
+            if len(jobs) > 1:  # one of them may be to blame, so each gets a try of its own
+                return [result for job in jobs for result in self._run(worker, [job])]
+            _LOG.error("%s: a worker process crashed and is replaced", type(error).__name__)
+            (job,) = jobs
+            return [Result(_crashed(self._card.at(job.options.sensitivity), job.upload.name))]
 
 
 class _Worker:
-    """One process, started anew when it is gone."""
+    """One process, started again when it has ended."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self._over = False
+    def __init__(self, predictor: Predictor, time_limit_s: float) -> None:
+        self._predictor, self._time_limit_s = predictor, time_limit_s
+        self._ended = False
 
     def start(self) -> None:
-        """Begin; `teach` and `wait` must follow."""
+        """Begin; `load` and `wait` must follow."""
         self._pipe, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(theirs,), daemon=True)
         process.start()
         self._process = process
         theirs.close()  # or its end would not be noticed
-        if self._over:
+        if self._ended:
             self.kill()
 
-    def teach(self) -> None:
-        """Give it the model, once it can take it."""
+    def load(self) -> None:
+        """Send it the model."""
         self._pipe.send(self._predictor)
 
     def wait(self) -> None:
         """Until it is ready."""
         self._pipe.recv()
 
-    def ask(self, questions: Sequence[Question]) -> list[Finding | Exception]:
-        """Let it judge.
+    def run(self, jobs: Sequence[Job]) -> list[Result | Exception]:
+        """Let it analyse.
 
         Raises:
-            EOFError, OSError: if it broke off or took too long.
+            EOFError, OSError: if it ended or took too long.
         """
-        if not self._process.is_alive():  # ended while it had nothing to do, which costs no image
+        if not self._process.is_alive():  # ended while it was idle, which costs no image
             self.start()
-            self.teach()
+            self.load()
             self.wait()
-        self._pipe.send(questions)
-        if not self._pipe.poll(_PATIENCE_S):
+        self._pipe.send(jobs)
+        if not self._pipe.poll(self._time_limit_s):
             raise TimeoutError
-        told: list[Finding | Exception] = self._pipe.recv()
-        return told
+        results: list[Result | Exception] = self._pipe.recv()
+        return results
 
     def kill(self) -> None:
         """End it now."""
@@ -146,14 +152,14 @@ class _Worker:
 
     def end(self) -> None:
         """End it for good."""
-        self._over = True
+        self._ended = True
         if hasattr(self, "_process"):
             self.kill()
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Processes started meanwhile hear nothing of Ctrl-C, which goes to all of a terminal, from their first moment."""
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Processes started meanwhile ignore Ctrl-C, which goes to all of a terminal, from their first moment."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -165,17 +171,19 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _work(pipe: "Connection[Any, Any]") -> None:
-    # The server ends this, once the answers in flight are finished, whoever else was told to end.
+    """What a worker does: takes a predictor, then batches of jobs, until the pipe ends."""
+    # The server ends it, once the answers in flight are finished, whichever process gets the signal.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
-    with suppress(EOFError, OSError):  # the server is gone
-        judge = Judge(pipe.recv())
+    with suppress(EOFError, OSError):  # the server has ended
+        predictor = pipe.recv()
+        predictor.at(None)  # opens its session, so that the first image need not wait for it
         pipe.send(None)
         while True:
-            pipe.send(judge(pipe.recv()))
+            pipe.send(analyse(predictor, pipe.recv()))
 
 
-def _broken_off(card: Card, name: str) -> Answer:
+def _crashed(card: Card, name: str) -> Answer:
     return Answer(
         path=name,
         status="error",
@@ -185,6 +193,6 @@ def _broken_off(card: Card, name: str) -> Answer:
         melanoma=None,
         threshold=card.threshold["malignant"],
         weak=None,
-        reason="judging it broke off; memory was too small, or the file is made to do that",
+        reason="the analysis crashed; the file may be malformed, or the server ran out of memory",
         model=card.identity,
     )

@@ -1,7 +1,7 @@
 """The photograph in a DICOM file, as the bytes of an ordinary image file, which `melascope.images` decodes.
 
-Read are photographs of one frame: uncompressed, JPEG, and JPEG 2000. Deflated files and RLE are refused, because
-what they unpack to has no bound.
+It reads photographs of one frame: uncompressed, JPEG or JPEG 2000. Deflated files and RLE are refused, because their
+size after decompression has no bound.
 """
 
 import io
@@ -56,7 +56,7 @@ _ADOBE_RGB = b"\xff\xee\x00\x0eAdobe" + struct.pack(">HHHB", 100, 0, 0, 0)
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether a file says of itself that it is DICOM."""
+    """Whether a file has the prefix of DICOM."""
     return data[_MARK] == b"DICM"
 
 
@@ -68,7 +68,7 @@ def image_file(data: bytes, name: str) -> bytes:
         name: what to call it in an error.
 
     Raises:
-        ImageError: for what is damaged, no photograph, of several frames, too large, or compressed in another way.
+        ImageError: if the file is damaged, not a photograph, too large, has several frames or another compression.
     """
     try:
         return _image_file(data, name)
@@ -82,17 +82,17 @@ def _image_file(data: bytes, name: str) -> bytes:
     syntax = _transfer_syntax(data)
     if syntax not in _PLAIN | _JPEG | _JPEG_2000:
         raise ImageError(
-            name, f"DICOM compressed as {UID(syntax).name}, which is not read; export it as JPEG"
+            name, f"DICOM compressed as {UID(syntax).name}, which is not supported; export it as JPEG"
         )
     file = dcmread(io.BytesIO(data), specific_tags=_TAGS)
     if file.get("SOPClassUID") not in _CLASSES:
-        kind = UID(file.get("SOPClassUID", "")).name or "nothing known"
+        kind = UID(file.get("SOPClassUID", "")).name or "an unknown kind"
         raise ImageError(name, f"a DICOM file of {one_line(Exception(kind))}, not a photograph of the skin")
     frames = int(file.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise ImageError(name, f"a DICOM file of {frames} frames; send one picture a file")
+        raise ImageError(name, f"a DICOM file of {frames} frames; send one image per file")
     if file.Rows * file.Columns > images.MAX_PIXELS and syntax not in _JPEG:
-        raise ImageError(name, f"{file.Columns} x {file.Rows} pixels, more than are accepted of DICOM")
+        raise ImageError(name, f"{file.Columns} x {file.Rows} pixels, more than is accepted for DICOM")
     colours = str(file.PhotometricInterpretation)
     if syntax in _PLAIN:
         return _bmp(_eight_bits(_plain(file), file), colours)
@@ -105,7 +105,7 @@ def _image_file(data: bytes, name: str) -> bytes:
 
 
 def _transfer_syntax(data: bytes) -> str:
-    # Told before the file is read: pydicom would unpack a deflated one whole.
+    # Before the file is read: pydicom would decompress a deflated file whole.
     file = io.BytesIO(data)
     file.seek(_MARK.stop)
     for element in data_element_generator(
@@ -134,7 +134,7 @@ def _eight_bits(pixels: NDArray[Any], file: Dataset) -> NDArray[np.uint8]:
 def _jpeg_2000(frame: bytes, name: str) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(frame), formats=("JPEG2000",)) as image:
         if image.width * image.height > images.MAX_PIXELS:
-            raise ImageError(name, f"{image.width} x {image.height} pixels, more than are accepted of DICOM")
+            raise ImageError(name, f"{image.width} x {image.height} pixels, more than is accepted for DICOM")
         return np.asarray(image.convert("RGB"))
 
 

@@ -1,7 +1,7 @@
-"""Answers as FHIR resources, of R4 (4.0.1) and R5 (5.0.0): a `Bundle` with a `DiagnosticReport` for each image.
+"""Answers as FHIR resources, R4 (4.0.1) and R5 (5.0.0): a `Bundle` with a `DiagnosticReport` for each image.
 
-A report is `preliminary`: no clinician has seen it. What was refused has an observation without value and no
-probability; what could not be read has an `OperationOutcome`. No code system has a code for what a network says, so
+A report is `preliminary`: no clinician has seen it. A refused image has an observation without value and no
+probability; an unreadable file has an `OperationOutcome`. No code system has codes for the output of a network, so
 codes are words, and no diagnosis is coded.
 """
 
@@ -16,7 +16,7 @@ from melascope.infer.answer import Answer
 from melascope.labels import TARGETS
 from melascope.model.card import INTENDED_USE, MEANING, Card
 from melascope.model.decision import DIGITS
-from melascope.web.analysis import Finding
+from melascope.web.analysis import Result
 
 R4, R5 = "4.0", "5.0"
 VERSIONS = (R4, R5)
@@ -26,23 +26,23 @@ _DRAWN = "Image and class activation map; not evidence"
 Resource = dict[str, Any]
 
 
-def bundle(findings: Sequence[Finding], card: Card, version: str) -> Resource:
-    """Everything that a request asked about.
+def bundle(results: Sequence[Result], card: Card, version: str) -> Resource:
+    """All results of a request.
 
     Args:
-        findings: in the order of the files.
+        results: in the order of the files.
         card: of the model.
         version: one of `VERSIONS`.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     device = _device(card, version)
     entries = [device]
-    for finding in findings:
-        if finding.answer.status == "error":
-            entries.append(_outcome(finding.answer))
+    for result in results:
+        if result.answer.status == "error":
+            entries.append(_outcome(result.answer))
             continue
-        observations = _observations(finding.answer, card, device["id"], now)
-        entries += [_report(finding, card, observations, version, now), *observations]
+        observations = _observations(result.answer, card, device["id"], now)
+        entries += [_report(result, card, observations, version, now), *observations]
     return {
         "resourceType": "Bundle",
         "type": "collection",
@@ -56,7 +56,7 @@ def _resource(kind: str) -> Resource:
 
 
 def _device(card: Card, version: str) -> Resource:
-    # R5 calls `name` with a `value` what R4 calls `deviceName` with a `name`; both as a name for people.
+    # `deviceName` with a `name` in R4 is `name` with a `value` in R5.
     name = "user-friendly-name"
     named: Resource = (
         {"deviceName": [{"name": card.identity, "type": name}]}
@@ -96,11 +96,11 @@ def _observations(answer: Answer, card: Card, device: str, now: str) -> list[Res
         _coded("v3-ObservationInterpretation", *(("IND", "Indeterminate") if answer.weak else flag))
     ]
     called["note"] = [{"text": text} for text in _remarks(answer, card)]
-    found = [called]
+    observations = [called]
     for target in TARGETS:
         value = getattr(answer, target)
         if value is not None:
-            found.append(
+            observations.append(
                 {
                     **_resource("Observation"),
                     **shared,
@@ -108,14 +108,14 @@ def _observations(answer: Answer, card: Card, device: str, now: str) -> list[Res
                     "valueQuantity": _probability(value),
                 }
             )
-    called["derivedFrom"] = [{"reference": f"urn:uuid:{found[1]['id']}"}]
-    found[1]["referenceRange"] = [
+    called["derivedFrom"] = [{"reference": f"urn:uuid:{observations[1]['id']}"}]
+    observations[1]["referenceRange"] = [
         {
             "high": _probability(answer.threshold),
-            "text": f"called benign below {answer.threshold:.3f}, malignant from there on",
+            "text": f"benign below {answer.threshold:.3f}, malignant from there on",
         }
     ]
-    return found
+    return observations
 
 
 def _probability(value: float) -> Resource:
@@ -130,7 +130,7 @@ def _probability(value: float) -> Resource:
 def _remarks(answer: Answer, card: Card) -> list[str]:
     point = card.points[TARGETS[0]]
     remarks = [
-        f"Called malignant from a probability of {answer.threshold:.3f} on, chosen for a sensitivity of "
+        f"Malignant from a probability of {answer.threshold:.3f} on, set for a sensitivity of "
         f"{100 * point.sensitivity:.0f} %."
     ]
     if answer.weak:
@@ -138,10 +138,8 @@ def _remarks(answer: Answer, card: Card) -> list[str]:
     return remarks
 
 
-def _report(
-    finding: Finding, card: Card, observations: Sequence[Resource], version: str, now: str
-) -> Resource:
-    answer = finding.answer
+def _report(result: Result, card: Card, observations: Sequence[Resource], version: str, now: str) -> Resource:
+    answer = result.answer
     report: Resource = {
         **_resource("DiagnosticReport"),
         "status": "preliminary",
@@ -151,19 +149,19 @@ def _report(
         "result": [{"reference": f"urn:uuid:{item['id']}"} for item in observations],
         "conclusion": _conclusion(answer),
     }
-    # R4 reports have no notes, so there the conclusion ends with what must not be missed.
+    # R4 reports have no notes, so there the intended use ends the conclusion.
     if version == R4:
         report["conclusion"] += f" {INTENDED_USE}"
     else:
         report["note"] = [{"text": INTENDED_USE}]
-    if finding.panel and answer.label:  # the picture tells probabilities, also of what was refused
-        report["presentedForm"] = [_attachment(finding.panel, answer.path, version)]
+    if result.panel and answer.label:  # the picture shows probabilities even of a refused image
+        report["presentedForm"] = [_attachment(result.panel, answer.path, version)]
     return report
 
 
 def _conclusion(answer: Answer) -> str:
     if answer.label is None:
-        return f"{answer.path}: not judged. {answer.reason}"
+        return f"{answer.path}: not classified. {answer.reason}"
     weak = ", weak: the other answer cannot be ruled out" if answer.weak else ""
     return f"{answer.path}: {answer.label}, probability {answer.confidence:.3f}{weak}."
 

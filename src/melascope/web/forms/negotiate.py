@@ -1,10 +1,10 @@
-"""In which form a client wants its answers."""
+"""The format of the answers that a client accepts."""
 
 from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
 
-from melascope.web.errors import Refusal
+from melascope.web.errors import RequestError
 from melascope.web.forms.fhir import R4, VERSIONS
 
 JSON, FHIR, DICOM = "application/json", "application/fhir+json", "application/dicom"
@@ -20,15 +20,15 @@ class Form:
 
 
 def form_of(accept: str) -> Form:
-    """The form that an `Accept` header likes best of those there are; JSON where it says nothing.
+    """The supported format that an `Accept` header prefers; JSON if the header is empty.
 
     Raises:
-        Refusal: if it wants none of them.
+        RequestError: if it accepts none of them.
     """
-    wanted = [item for item in map(_preference, accept.split(",")) if item is not None]
-    if not wanted:
+    accepted = [item for item in map(_preference, accept.split(",")) if item is not None]
+    if not accepted:
         return Form(JSON)
-    for quality, kind, options in sorted(wanted, key=lambda item: -item[0]):
+    for quality, kind, options in sorted(accepted, key=lambda item: -item[0]):
         if quality <= 0:
             continue
         if kind == JSON or kind in _ANY:
@@ -38,11 +38,11 @@ def form_of(accept: str) -> Form:
         if kind == FHIR:
             version = options.get("fhirversion", R4)
             if version not in VERSIONS:
-                raise Refusal(
-                    406, f"FHIR {version[:20]} is not spoken; fhirVersion is one of {', '.join(VERSIONS)}"
+                raise RequestError(
+                    406, f"FHIR {version[:20]} is not supported; fhirVersion is one of {', '.join(VERSIONS)}"
                 )
             return Form(FHIR, version)
-    raise Refusal(406, f"Accept wants none of {JSON}, {FHIR}, {DICOM}")
+    raise RequestError(406, f"not acceptable; this server writes {JSON}, {FHIR} and {DICOM}")
 
 
 def _preference(item: str) -> tuple[float, str, dict[str, str]] | None:
