@@ -20,11 +20,14 @@ test: $(READY)  ## the fast tests
 test-all: $(READY)  ## all tests, with those on real images where ../shared holds them
 	$(BIN)/pytest -q -n 2
 
-lint: $(READY)  ## style, types, and which room may import which
+# A page enters this list once it is easy to read.
+PROSE := CONTRIBUTING.md
+lint: $(READY)  ## style, types, which room imports which, and prose
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/prose.py $(PROSE)
 
 fix: $(READY)  ## format the code, and correct what ruff can
 	$(BIN)/ruff check --fix
