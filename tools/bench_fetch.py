@@ -60,7 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         words = ["--images", given.images, "--side", 256, "--port", PORT, "--latency", given.latency]
-        command = [sys.executable, ROOT / "tests" / "archive_server.py", folder / "archive", *words]
+        command = [sys.executable, ROOT / "tests" / "helpers" / "fake_isic.py", folder / "archive", *words]
         server = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
         try:
             if not server.stdout or not server.stdout.readline().startswith("http"):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -151,30 +152,24 @@ def test_a_listing_shorter_than_the_archive_counted_is_told(
     assert pictures(tmp_path) == names(found_by(held, DERMOSCOPIC))
 
 
-def test_the_snapshot_lists_the_same_images_as_the_pages(
-    server: ArchiveServer, held: list[Held], tmp_path: Path
-) -> None:
-    heard: list[str] = []
-    query = "diagnosis_1:Malignant AND -sex:male AND image_type:dermoscopic"
-    assert fetch(server, tmp_path / "a", query, route="snapshot", say=heard.append) == []
-    assert "from the archive's snapshot of 2026-11-01" in heard[0]
-    assert server.asked("cursor=") == 0
-    fetch(server, tmp_path / "b", query, route="api")
-    assert pictures(tmp_path / "a") == pictures(tmp_path / "b") == names(found_by(held, query))
-    kept = {"pixels_x", "pixels_y"}  # the snapshot has no such columns
-    a, b = rows(tmp_path / "a"), rows(tmp_path / "b")
-    assert a == {name: {k: v for k, v in row.items() if k not in kept} for name, row in b.items()}
+@pytest.mark.parametrize("query", ["age_approx:[50 TO *} AND -sex:male", 'diagnosis_3:"Melanoma in*"'])
+def test_a_query_reaches_the_archive_unchanged(server: ArchiveServer, tmp_path: Path, query: str) -> None:
+    fetch(server, tmp_path, query, with_images=False)
+    searches = [parse_qs(urlsplit(path).query) for _, path, _ in server.requests if "/search/?" in path]
+    assert {words["query"][0] for words in searches} == {query}
 
 
-@pytest.mark.parametrize("fault", ["404", "html"])
-def test_without_a_sound_snapshot_the_pages_are_used(
-    server: ArchiveServer, tmp_path: Path, fault: str
+def test_a_large_listing_says_how_long_it_takes(
+    server: ArchiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.faults = Faults(always={"ISIC_metadata.parquet": fault})
-    heard: list[str] = []
-    assert fetch(server, tmp_path, route="snapshot", say=heard.append) == []
-    assert "listing through the archive's pages" in heard[0]
-    assert len(pictures(tmp_path)) == 182
+    messages: list[str] = []
+    fetch(server, tmp_path / "small", say=messages.append)
+    assert messages == []
+    monkeypatch.setattr("melascope.fetch.isic._LARGE_LISTING", 50)
+    fetch(server, tmp_path / "large", say=messages.append)
+    (message,) = messages
+    assert "listing 82 more images takes about 0 minutes" in message
+    assert f"{server.base}snapshots/ISIC_images.zip" in message
 
 
 def test_a_torn_listing_is_gone_on_with(server: ArchiveServer, tmp_path: Path) -> None:
@@ -407,7 +402,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(server: ArchiveServer
     _, errors = process.communicate(timeout=10)
     assert process.returncode not in (0, None)
     assert "Traceback" not in errors
-    assert "the same command goes on" in errors
+    assert "run the same command to resume" in errors
     server.latency = 0
     assert fetch(server, tmp_path) == []
     assert len(pictures(tmp_path)) == 182
@@ -477,14 +472,14 @@ def test_a_failure_makes_the_exit_code_1_and_is_named(server: ArchiveServer, tmp
     assert result.exit_code == 1
     assert f"{tmp_path}/ISIC_0000027.jpg: " in result.stderr
     assert "refused with status 404" in result.stderr
-    assert "1 of the files could not be got" in result.stderr
+    assert "1 file could not be downloaded; run the same command to retry" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--query", "colour:blue"], "not understood by the archive"),
-        (["--query", "melanoma"], "not understood by the archive"),
+        (["--query", "colour:blue"], "cannot read this query (Could not parse search query.)"),
+        (["--query", "melanoma"], "the archive cannot read this query"),
         (["--query", "sex:male) OR (sex:female"], "parentheses or quotes do not match"),
         (["--query", "diagnosis:wart"], "has no field diagnosis any more"),
         (["--query", "sex:male AND sex:female"], "the archive has no such image"),
@@ -499,6 +494,7 @@ def test_wrong_usage_is_one_line_and_leaves_no_folder(
     result = melascope(server, "isic", *words, "--out", tmp_path / "raw")
     assert isinstance(result.exception, DataError)
     assert told in str(result.exception)
+    assert len(str(result.exception).splitlines()) == 1
     assert not (tmp_path / "raw").exists()
 
 

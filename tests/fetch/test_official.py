@@ -122,5 +122,5 @@ def test_the_official_command_swallows_failures_that_this_one_lists(
     for name in (lost, page, empty):
         assert f"{name}: " in ours.stderr
         assert not (tmp_path / "ours" / name).exists()
-    assert "3 of the files could not be got" in ours.stderr
+    assert "3 files could not be downloaded" in ours.stderr
     assert pictures(tmp_path / "ours") == set(first) - {lost, page, empty}

@@ -1,8 +1,7 @@
 """The ISIC Archive on loopback, real sockets: faithful where it answers, and faulty on demand.
 
 Written from what the archive's public server does; `tests/test_fetch_official.py` shows that the official command
-downloads from it. Queries are read by a grammar of pyparsing's, as the archive's are, and judged one image at a time,
-so that nothing is shared with the parser under test.
+downloads from it.
 
     with ArchiveServer(make_images(folder, 50)) as server: ...
     python tests/archive_server.py FOLDER --images 200 --port 8000     # until interrupted
@@ -25,14 +24,13 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import numpy as np
-import pyparsing as pp
 from PIL import Image
 
 LICENSES = ("CC-0", "CC-BY", "CC-BY-NC")
@@ -155,115 +153,87 @@ def _clinical(rng: np.random.Generator, i: int) -> dict[str, Any]:
 
 
 def found_by(held: list[Held], query: str, collections: str = "") -> list[Held]:
-    """The images of a query, in the archive's order; raises pyparsing's error where it cannot be read."""
+    """The images of a query, in the archive's order; raises QueryError where it cannot be read."""
     wanted = {int(number) for number in re.findall(r"\d+", collections)}
     chosen = [image for image in held if not wanted or wanted & set(image.collections)]
     if query.strip():
-        holds = _plain(_grammar().parse_string(query.strip(), parse_all=True)[0])
+        holds = parsed(query.strip())
         chosen = [image for image in chosen if holds(image.told)]
     return sorted(chosen, key=lambda image: image.created)
 
 
-Judge = Callable[[dict[str, Any]], bool]
-_NUMBERS = ("age_approx", "clin_size_long_diam_mm", "mel_thick_mm")
-_FLAGS = (
-    "public",
-    "melanocytic",
-    "concomitant_biopsy",
-    "personal_hx_mm",
-    "family_hx_mm",
-    "mel_ulcer",
-    "hairy",
-)
-_WORDS = (
-    *("isic_id", "copyright_license", "sex", "image_type", "dermoscopic_type", "image_manipulation"),
-    *("tbp_tile_type", "diagnosis_confirm_type", "fitzpatrick_skin_type", "mel_mitotic_index"),
-    *("anatom_site_special", "patient_id", "lesion_id", "rcm_case_id"),
+_FIELDS = (
+    *(
+        "public",
+        "isic_id",
+        "copyright_license",
+        "age_approx",
+        "sex",
+        "image_type",
+        "melanocytic",
+        "mel_thick_mm",
+    ),
     *(f"{name}_{level}" for name in ("diagnosis", "anatom_site") for level in range(1, 6)),
 )
+_TOKEN = re.compile(r'\s*(?:([()])|(AND|OR)\b|(-?)(\w+):(\[[^]}]*[]}]|\{[^]}]*[]}]|"[^"]+"|[\w*-]+))\s*')
+_RANGE = re.compile(r"([\[{])(\S+) TO (\S+)([\]}])")
+Test = Callable[[dict[str, Any]], bool]
 
 
-@cache
-def _grammar() -> pp.ParserElement:
-    number = pp.common.number.copy()
-    bound = number | pp.Literal("*")
-    word = (pp.Word(pp.alphas + pp.nums + "*_-") | pp.QuotedString('"')).add_parse_action(_word)
-    ranged = pp.one_of("[ {") + bound + pp.Suppress("TO") + bound + pp.one_of("] }")
-    ranged.add_parse_action(_within)
-    flag = pp.one_of("true false *").add_parse_action(_flag)
-    numeric = ranged | (number | pp.Literal("*")).add_parse_action(_number)
-    terms = []
-    for names, value in ((_WORDS, word), (_NUMBERS, numeric), (_FLAGS, flag)):
-        for name in names:
-            term = pp.Optional("-") + pp.Keyword(name) + pp.Suppress(":") + value.copy()
-            terms.append(term.add_parse_action(_term))
-    together = pp.OneOrMore(pp.Or(terms)).add_parse_action(lambda toks: [_all(list(toks))])
-    return pp.infix_notation(
-        together,
-        [
-            (pp.Suppress(pp.Keyword("AND")), 2, pp.OpAssoc.LEFT, lambda toks: [_all(list(toks[0]))]),
-            (pp.Suppress(pp.Keyword("OR")), 2, pp.OpAssoc.LEFT, lambda toks: [_any(list(toks[0]))]),
-        ],
-    )
+class QueryError(ValueError):
+    """The archive cannot read this query."""
 
 
-def _all(parts: list[Any]) -> Judge:
-    judges = list(map(_plain, parts))
-    return lambda told: all(judge(told) for judge in judges)
+def parsed(query: str) -> Test:
+    """What a query asks of one image's fields."""
+    tokens, at = [], 0
+    while at < len(query):
+        if not (token := _TOKEN.match(query, at)):
+            raise QueryError(query[at:])
+        tokens.append(token.groups())
+        at = token.end()
+    test = _any(tokens)
+    if tokens:
+        raise QueryError(tokens)
+    return test
 
 
-def _any(parts: list[Any]) -> Judge:
-    judges = list(map(_plain, parts))
-    return lambda told: any(judge(told) for judge in judges)
+def _any(tokens: list[Any]) -> Test:
+    tests = [_all(tokens)]
+    while tokens and tokens[0][1] == "OR":
+        del tokens[0]
+        tests.append(_all(tokens))
+    return lambda fields: any(test(fields) for test in tests)
 
 
-def _plain(part: Any) -> Judge:
-    return _plain(part[0]) if isinstance(part, pp.ParseResults) else part  # parentheses come as lists of one
+def _all(tokens: list[Any]) -> Test:
+    tests = [_unit(tokens)]
+    while tokens and tokens[0][1] == "AND":
+        del tokens[0]
+        tests.append(_unit(tokens))
+    return lambda fields: all(test(fields) for test in tests)
 
 
-def _term(tokens: Any) -> list[Judge]:
-    *minus, name, test = tokens
-    if minus:  # missing values count
-        return [lambda told: not (name in told and test(told[name], name))]
-    return [lambda told: name in told and test(told[name], name)]
+def _unit(tokens: list[Any]) -> Test:
+    bracket, word, minus, name, value = tokens.pop(0) if tokens else (")", "", "", "", "")
+    if bracket == "(":
+        test = _any(tokens)
+        if not tokens or tokens.pop(0)[0] != ")":
+            raise QueryError("no closing parenthesis")
+        return test
+    if bracket or word or name not in _FIELDS:
+        raise QueryError(bracket or word or name)
+    return lambda fields: (name in fields and _matches(fields[name], value.strip('"'))) != bool(minus)
 
 
-def _word(tokens: Any) -> Any:
-    asked = str(tokens[0])
-
-    def test(value: Any, name: str) -> bool:
-        word = {"clinical": "clinical: close-up", "overview": "clinical: overview"}.get(asked, asked)
-        word = word if name == "image_type" else asked
-        if word == "*":
-            return True
-        if word.startswith("*"):
-            return str(value).endswith(word[1:])
-        if word.endswith("*"):
-            return str(value).startswith(word[:-1])
-        return str(value) == word
-
-    return [test]
-
-
-def _within(tokens: Any) -> Any:
-    opens, low, high, closes = tokens
-
-    def test(value: Any, _: str) -> bool:
+def _matches(value: Any, wanted: str) -> bool:
+    if bounds := _RANGE.fullmatch(wanted):
         at = float(value)
-        above = low == "*" or (at >= low if opens == "[" else at > low)
-        return above and (high == "*" or (at <= high if closes == "]" else at < high))
-
-    return [test]
-
-
-def _number(tokens: Any) -> Any:
-    asked = tokens[0]
-    return [lambda value, _: asked == "*" or float(value) == asked]
-
-
-def _flag(tokens: Any) -> Any:
-    asked = str(tokens[0])
-    return [lambda value, _: asked == "*" or value is (asked == "true")]
+        above = bounds[2] == "*" or (at >= float(bounds[2]) if bounds[1] == "[" else at > float(bounds[2]))
+        return above and (
+            bounds[3] == "*" or (at <= float(bounds[3]) if bounds[4] == "]" else at < float(bounds[3]))
+        )
+    return fnmatchcase(str(value).lower() if isinstance(value, bool) else str(value), wanted)
 
 
 # Pages
@@ -341,29 +311,6 @@ def attribution_txt(held: list[Held]) -> str:
 
 def license_txt(name: str) -> str:
     return f"The text of {name}.\n"
-
-
-def parquet(held: list[Held]) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    numbers = {"age_approx": pa.int64(), "mel_thick_mm": pa.float64(), "clin_size_long_diam_mm": pa.float64()}
-    names = [
-        name for name in ("isic_id", "attribution", *_WORDS[1:], *_NUMBERS, *_FLAGS) if name not in _ABSENT
-    ]
-    rows = [
-        {k: float(v) if k == "mel_thick_mm" else v for k, v in image.told.items()}
-        for image in sorted(held, key=lambda image: image.isic_id)
-    ]
-    types = [(name, numbers.get(name, pa.bool_() if name in _FLAGS else pa.string())) for name in names]
-    schema = pa.schema(types, {"snapshot_timestamp": "2026-11-01T00:00:00+00:00"})
-    out = io.BytesIO()
-    table = pa.table({name: [row.get(name) for row in rows] for name in names}, schema)
-    pq.write_table(table, out, row_group_size=16, compression="snappy")
-    return out.getvalue()
-
-
-_ABSENT = {"public", "hairy"}
 
 
 # Faults
@@ -595,7 +542,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.asked if asked is None else asked
         try:
             return found_by(self.server.held, asked.get("query") or "", str(asked.get("collections") or ""))
-        except pp.ParseException:
+        except QueryError:
             self._json({"message": "Could not parse search query."}, 400)
             return None
 
@@ -733,8 +680,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: str) -> None:
         body = self.server.files.get(path)
-        if path == "/snapshots/ISIC_metadata.parquet" and body is None:
-            body = parquet(self.server.held)
         if match := re.fullmatch(r"/images/(ISIC_\d+)(\.\w+)", path):
             image = self.server.images.get(match[1] + match[2])
             body = image.data if image else None

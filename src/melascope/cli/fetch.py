@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,26 +20,18 @@ if TYPE_CHECKING:
     from melascope.progress import Progress
 
 app = typer.Typer(
-    help="Get images: killed at any point, the same command goes on. Exit code 1: some files could not be got.",
+    help="Download images. After a stop, the same command resumes. Exit code 1: some files could not be downloaded.",
     no_args_is_help=True,
 )
 _NAMED = 20
 
 
-class Route(StrEnum):
-    """Where the list of images is from."""
-
-    AUTO = "auto"
-    API = "api"
-    SNAPSHOT = "snapshot"
-
-
-OUT = typer.Option(help="Raw folder; what is there already is kept, checked and completed.")
-DRY = typer.Option("--dry-run", help="Tell number and bytes, and get nothing.")
+OUT = typer.Option(help="Raw folder; files in it are kept, checked and completed.")
+DRY = typer.Option("--dry-run", help="Show number and size of the files; download nothing.")
 LICENSES = typer.Option(
-    "--license", help="Only images that may be used so: CC-0, CC-BY, CC-BY-NC; with commas."
+    "--license", help="Only images under these licences: CC-0, CC-BY, CC-BY-NC, separated by commas."
 )
-JOBS = typer.Option(min=1, max=128, help="Transfers at once.")
+JOBS = typer.Option(min=1, max=128, help="Downloads at once.")
 
 
 @app.command()
@@ -49,30 +40,25 @@ def isic(
     query: Annotated[
         str,
         typer.Option(
-            help="In the archive's words, such as 'diagnosis_1:Malignant AND age_approx:[50 TO 70]'."
+            help="In the archive's query language, such as 'diagnosis_1:Malignant AND age_approx:[50 TO 70]'."
         ),
     ] = "",
     collections: Annotated[
-        str, typer.Option(help="Only images of these collections: numbers with commas.")
+        str, typer.Option(help="Only images of these collections: numbers, separated by commas.")
     ] = "",
     license: Annotated[str, LICENSES] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images.")] = None,
     metadata_only: Annotated[
-        bool, typer.Option("--metadata-only", help="Tables, attributions and licences, but no images.")
+        bool,
+        typer.Option("--metadata-only", help="Download tables, attributions and licences, but no images."),
     ] = False,
     dry_run: Annotated[bool, DRY] = False,
-    listing: Annotated[
-        Route,
-        typer.Option(
-            help="List by the archive's pages, or by its snapshot, which many images are faster from."
-        ),
-    ] = Route.AUTO,
     jobs: Annotated[int, JOBS] = 32,
 ) -> None:
-    """Get images of the ISIC Archive, with metadata.csv, attribution.txt and licenses/, for `melascope prepare`.
+    """Download images of the ISIC Archive, with metadata.csv, attribution.txt and licenses/, for `melascope prepare`.
 
-    Dermoscopic images only, unless the query names an image_type. Each file's address, size, hash and state
-    go into ledger.jsonl. A folder of the official `isic` command is taken as it is, checked and completed.
+    Only dermoscopic images, unless the query names an image_type. ledger.jsonl records each file's address, size,
+    hash and state. A folder of the official `isic` command is checked and completed.
     """
     from melascope.fetch import isic, wording
     from melascope.fetch.listing import Asked
@@ -92,7 +78,6 @@ def isic(
             archive,
             asked,
             out,
-            route=listing.value,
             with_images=not metadata_only,
             jobs=jobs,
             progress=progress,
@@ -107,7 +92,7 @@ def _stoppable() -> Iterator["Progress"]:
         with progress_bar() as progress:
             yield progress
     except KeyboardInterrupt:
-        _say("stopped; the same command goes on")
+        _say("stopped; run the same command to resume")
         raise typer.Exit(130) from None
 
 
@@ -142,7 +127,7 @@ def _told(plan: "Plan", out: Path) -> str:
 
 
 def _finish(out: Path, failed: Sequence["Row"]) -> None:
-    """Sum up what is there, and name what could not be got."""
+    """Print a summary of the folder and each failure."""
     from melascope.report import collection
 
     for row in failed[:_NAMED]:
@@ -156,7 +141,8 @@ def _finish(out: Path, failed: Sequence["Row"]) -> None:
     except DataError as error:
         _say(f"no summary: {error}")
     if failed:
-        _say(f"{len(failed)} of the files could not be got; the same command tries them again")
+        files = "1 file" if len(failed) == 1 else f"{len(failed)} files"
+        _say(f"{files} could not be downloaded; run the same command to retry")
         raise typer.Exit(1)
 
 
@@ -181,9 +167,9 @@ def challenge(
     license: Annotated[str, LICENSES] = "",
     dry_run: Annotated[bool, DRY] = False,
 ) -> None:
-    """Get the images and tables of an ISIC challenge; its ZIPs stay packed, as `melascope prepare` reads them.
+    """Download the images and tables of an ISIC challenge. `melascope prepare` reads its ZIPs as they are.
 
-    A download goes on where it stopped, as long as the server has the same file.
+    A stopped download resumes, as long as the server has the same file.
     """
     from melascope.fetch import challenge as challenges
     from melascope.fetch.folder import free_bytes, in_words
@@ -207,13 +193,14 @@ def challenge(
 @app.command("zip")
 def zips(
     sources: Annotated[
-        list[str], typer.Argument(metavar="URL_OR_FILE...", help="ZIPs: addresses, or files here.")
+        list[str],
+        typer.Argument(metavar="URL_OR_FILE...", help="Addresses of ZIPs, or files on this machine."),
     ],
     out: Annotated[Path, OUT],
 ) -> None:
-    """Get ZIPs and unpack them, each into a folder of its name.
+    """Download ZIPs and unpack each into a folder of its name.
 
-    A ZIP that would write outside of it, holds links, is encrypted, or unpacks to far more than it should is refused.
+    A ZIP is refused if it would write outside that folder, holds links, is encrypted, or unpacks to far too much.
     """
     from melascope.fetch import zips
 

@@ -39,11 +39,12 @@ class RefusedError(DataError):
 
     Attributes:
         status: such as 404.
+        detail: the server's reason, one line; empty where it gives none.
     """
 
     def __init__(self, url: str, status: int, detail: str) -> None:
         super().__init__(f"{bare(url)}: refused with status {status}{f' ({detail})' if detail else ''}")
-        self.status = status
+        self.status, self.detail = status, detail
 
 
 class UnreachableError(DataError):
@@ -208,11 +209,11 @@ def _patience(answer: BaseHTTPResponse) -> float | None:
 
 
 def _detail(answer: BaseHTTPResponse) -> str:
-    """What an error's JSON says: `{"message": ...}`, `{"detail": "..."}` or `{"detail": [{"msg": ...}]}`."""
+    """The reason in an error's JSON: `{"message": ...}`, `{"detail": "..."}` or `{"detail": [{"msg": ...}]}`."""
     try:
-        told = json.loads(answer.read(2**16, decode_content=True))
-        found = told.get("message") or told.get("detail") or ""
-        return str(found[0]["msg"] if isinstance(found, list) else found)[:160]
+        body = json.loads(answer.read(2**16, decode_content=True))
+        detail = body.get("message") or body.get("detail") or ""
+        return " ".join(str(detail[0]["msg"] if isinstance(detail, list) else detail).split())[:160]
     except (HTTPError, ValueError, AttributeError, LookupError, TypeError):
         return ""
 

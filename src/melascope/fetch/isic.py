@@ -1,10 +1,10 @@
 """Images of the ISIC Archive by query: listed, then brought, into a folder as the archive itself hands out."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from urllib3.response import BaseHTTPResponse
 
@@ -13,20 +13,16 @@ from melascope.errors import DataError
 from melascope.fetch import metadata
 from melascope.fetch.client import RefusedError, UnreachableError, UnsoundError
 from melascope.fetch.download import JOBS, Transfers
-from melascope.fetch.folder import PART, free_bytes, insist_on_room, opened
-from melascope.fetch.isic_api import Archive, Page, file_name
+from melascope.fetch.folder import free_bytes, insist_on_room, opened
+from melascope.fetch.isic_api import PAGE_SIZE, Archive, file_name
 from melascope.fetch.ledger import Ledger, Row
 from melascope.fetch.listing import NAME as LISTING
 from melascope.fetch.listing import Asked, Listing
-from melascope.fetch.query import Query, QueryError, UnsuitedError, parse
-from melascope.fetch.resume import Resumed
 from melascope.progress import Progress, silent
 
-Route = Literal["auto", "api", "snapshot"]
 Say = Callable[[str], None]
-_MANY = 2000  # images from which on one table is got faster than their pages
+_LARGE_LISTING = 20_000  # images; listing more takes minutes
 _NONE = "the archive has no such image"
-_SNAPSHOT = "snapshot"  # the cursor of a listing that is not through with the snapshot
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,6 @@ def fetch(
     asked: Asked,
     out: Path,
     *,
-    route: Route = "auto",
     with_images: bool = True,
     jobs: int = JOBS,
     progress: Progress = silent,
@@ -70,7 +65,6 @@ def fetch(
         archive: where from.
         asked: what.
         out: the raw folder.
-        route: list through the archive's pages, its snapshot, or whichever is faster.
         with_images: False leaves them out: only tables and texts.
         jobs: transfers at once.
         progress: called with (what, done, total).
@@ -82,13 +76,12 @@ def fetch(
     Raises:
         DataError: if it cannot be done at all; the same call goes on where it stopped.
     """
-    counted = None
-    if not (out / LISTING).exists() and (counted := _count(archive, asked)) == 0:
+    if not (out / LISTING).exists() and _count(archive, asked) == 0:
         raise DataError(f"{asked.query}: {_NONE}")
     with opened(out) as scratch, Ledger(out) as ledger:
         listing = Listing(out, asked)
         if not listing.complete:
-            _list(archive, asked, listing, counted, scratch, route, progress, say)
+            _list(archive, asked, listing, progress, say)
         if not len(listing):
             listing.forget()
             raise DataError(f"{asked.query}: {_NONE}")
@@ -117,77 +110,21 @@ def _count(archive: Archive, asked: Asked) -> int | None:
     return next(archive.pages(asked.query, asked.collections, limit=1)).count
 
 
-def _list(
-    archive: Archive,
-    asked: Asked,
-    listing: Listing,
-    counted: int | None,
-    scratch: Path,
-    route: Route,
-    progress: Progress,
-    say: Say,
-) -> None:
-    """Make the listing, or go on with it."""
-    if listing.cursor is None and route == "auto":
-        wanted = min(counted or 0, asked.limit or counted or 0)
-        route = "snapshot" if wanted > _MANY and _understood(asked) else "api"
-    if listing.cursor == _SNAPSHOT:
-        route = "snapshot"
-    if route == "snapshot":
-        try:
-            _list_from_snapshot(archive, asked, listing, scratch, counted, progress, say)
-            return
-        except (RefusedError, UnreachableError, UnsuitedError) as error:
-            say(f"{error}; listing through the archive's pages")
-    cursor = None if listing.cursor == _SNAPSHOT else listing.cursor
-    for page in archive.pages(asked.query, asked.collections, cursor):
+def _list(archive: Archive, asked: Asked, listing: Listing, progress: Progress, say: Say) -> None:
+    """Make the listing page by page, or resume it."""
+    began = time.monotonic()
+    for number, page in enumerate(archive.pages(asked.query, asked.collections, listing.cursor), start=1):
         listing.add(page)
-        progress("listing images", len(listing), asked.limit or listing.counted or len(listing))
+        progress("listing images", len(listing), listing.expected)
         if listing.complete:
             return
-
-
-def _understood(asked: Asked) -> Query | None:
-    try:
-        return None if asked.collections else parse(asked.query)
-    except QueryError:
-        return None
-
-
-def _list_from_snapshot(
-    archive: Archive,
-    asked: Asked,
-    listing: Listing,
-    scratch: Path,
-    counted: int | None,
-    progress: Progress,
-    say: Say,
-) -> None:
-    from melascope.fetch import snapshot  # noqa: PLC0415  # its libraries take long to load
-
-    query = _understood(asked)
-    if query is None:
-        raise UnsuitedError("the snapshot cannot answer this query")
-    part = scratch / f"ISIC_metadata.parquet{PART}"
-    resumed = Resumed(archive.client, part, progress)
-    resumed.bring([archive.snapshot_address()])
-    try:
-        for entries in snapshot.search(part, query):
-            listing.add(Page(entries, _SNAPSHOT))
-            if listing.complete:
-                break
-        else:
-            listing.add(Page([], None))
-        say(_dated(snapshot.taken_at(part), len(listing), counted if asked.limit is None else None))
-    finally:
-        resumed.drop()
-
-
-def _dated(taken: str | None, listed: int, counted: int | None) -> str:
-    text = f"listed {listed:,} images from the archive's snapshot{f' of {taken}' if taken else ''}"
-    if counted is not None and counted != listed:
-        text += f"; the archive itself counts {counted:,} now, and --listing api lists those"
-    return text
+        left = listing.expected - len(listing)
+        if number == 1 and left > _LARGE_LISTING:
+            minutes = (time.monotonic() - began) * left / PAGE_SIZE / 60
+            say(
+                f"listing {left:,} more images takes about {minutes:.0f} minutes; the archive also offers all its "
+                f"public images as one ZIP: {archive.snapshot_address()}"
+            )
 
 
 def _texts(archive: Archive, out: Path, listing: Listing, ledger: Ledger) -> Iterator[Row]:

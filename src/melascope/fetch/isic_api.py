@@ -18,7 +18,7 @@ from melascope.images import EXTENSIONS
 _API = "https://api.isic-archive.com/api/v2/"
 _FILES = "https://isic-archive.s3.amazonaws.com/"
 _OLD_CHALLENGES = "https://isic-challenge-data.s3.amazonaws.com/"
-_PAGE = 100  # the most that the archive hands out
+PAGE_SIZE = 100  # images; the archive gives no larger page
 _ID = re.compile(r"ISIC_\d{7,}")
 
 
@@ -74,12 +74,12 @@ class Archive:
         self.at = addresses
 
     def pages(
-        self, query: str, collections: Sequence[int] = (), cursor: str | None = None, limit: int = _PAGE
+        self, query: str, collections: Sequence[int] = (), cursor: str | None = None, limit: int = PAGE_SIZE
     ) -> Iterator[Page]:
         """The pages of a search, from a cursor on.
 
         Raises:
-            DataError: if the archive does not understand the query, or its pages go round in circles.
+            DataError: if the archive cannot read the query, or its pages repeat without end.
         """
         seen = {cursor}
         while True:
@@ -89,9 +89,7 @@ class Archive:
             if cursor is None:
                 return
             if cursor in seen:
-                raise DataError(
-                    f"{self.at.api}images/search/: its pages go round in circles; try again later"
-                )
+                raise DataError(f"{self.at.api}images/search/: its pages repeat without end; try again later")
             seen.add(cursor)
 
     def _page(self, query: str, collections: Sequence[int], cursor: str | None, limit: int) -> Page:
@@ -102,16 +100,16 @@ class Archive:
             if error.status != 400:
                 raise
             raise DataError(
-                f"{query}: not understood by the archive; a query is field:value with AND, OR, - and parentheses, "
-                "such as 'diagnosis_1:Malignant AND age_approx:[50 TO 70]'; names and words: "
-                "https://www.isic-archive.com/data-dictionary"
+                f"{query}: the archive cannot read this query{f' ({error.detail})' if error.detail else ''}; write "
+                "field:value with AND, OR, - and parentheses, such as 'diagnosis_1:Malignant AND age_approx:[50 TO "
+                "70]'; fields and values: https://www.isic-archive.com/data-dictionary"
             ) from error
         try:
             entries = [_entry(image) for image in told["results"]]
             return Page(entries, _cursor(told.get("next")), told.get("count"))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(
-                f"{self.at.api}images/search/: an answer of an unknown form ({error!r})"
+                f"{self.at.api}images/search/: an answer in an unknown form ({error!r})"
             ) from error
 
     def size(self, query: str, collections: Sequence[int] = ()) -> int | None:
@@ -150,8 +148,8 @@ class Archive:
         return entry.url or f"{self.at.files}images/{entry.isic_id}.jpg"
 
     def snapshot_address(self) -> str:
-        """Where the table of all public images is."""
-        return f"{self.at.files}snapshots/ISIC_metadata.parquet"
+        """Where the ZIP of all public images is."""
+        return f"{self.at.files}snapshots/ISIC_images.zip"
 
 
 def file_name(entry: Entry) -> str:

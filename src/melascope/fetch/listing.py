@@ -4,6 +4,7 @@ The first line says what was asked; each further line is one page of the archive
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,6 +61,11 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    @property
+    def expected(self) -> int:
+        """How many images it will hold, as far as is known."""
+        return min(self._asked.limit or sys.maxsize, self.counted or len(self))
 
     def add(self, page: Page) -> None:
         """Keep a page; what was listed before, has another licence or is beyond the limit is left out."""

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from melascope.errors import DataError
-from melascope.fetch.query import LICENSES
 
+LICENSES = ("CC-0", "CC-BY", "CC-BY-NC")
 _QUOTED = re.compile(r'("[^"]*")')
 _TERM = re.compile(r'\b([a-z_0-9]+)\s*:\s*([A-Za-z0-9*_-]+|"[^"]*")')
 _TYPE = re.compile(r"\bimage_type\s*:")
