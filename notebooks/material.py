@@ -23,7 +23,9 @@ from models import SOURCES
 
 from likeness import write_likeness
 from melascope import manifest
-from melascope.evaluate import doubt, evaluation, lesion
+from melascope.evaluate import doubt, lesion
+from melascope.evaluate.evaluation import evaluate
+from melascope.evaluate.predictions import METRICS, Evaluation
 from melascope.infer.predictor import Predictor
 from melascope.learn.settings import Artefacts, Settings
 from melascope.model.folder import SHIPPED
@@ -138,17 +140,22 @@ def _converted(models: list[Path]) -> list[Path]:
 
 def report(stage: str = FINE_TUNED) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Predictions and metrics of a model on the test split."""
+    evaluation = _evaluation(stage)
+    return evaluation.predictions, evaluation.metrics
+
+
+def _evaluation(stage: str) -> Evaluation:
     folder = report_folder(stage)
-    if _of_another(folder / evaluation.METRICS, stage):
-        evaluation.evaluate(model(stage), data(), folder)
-    return evaluation.read(folder)
+    if _of_another(folder / METRICS, stage):
+        return evaluate(model(stage), data(), folder)
+    return Evaluation.read(folder)
 
 
 def doubted() -> dict[str, Any]:
     """What `melascope doubt` finds of the fine-tuned model."""
     folder = report_folder(FINE_TUNED)
     if _of_another(folder / doubt.NAME, FINE_TUNED):
-        doubt.doubt(model(), data(), folder)
+        doubt.measure(_evaluation(FINE_TUNED))
     return _read(folder / doubt.NAME)
 
 
@@ -156,7 +163,7 @@ def attributed() -> dict[str, Any]:
     """What `melascope attribution` finds of the fine-tuned model, with the masks of HAM10000 or the drawn ones."""
     folder = report_folder(FINE_TUNED)
     if _of_another(folder / lesion.NAME, FINE_TUNED):
-        lesion.attribute(model(), data(), masks(), folder, most=2000 if REAL else 20)
+        lesion.measure(_evaluation(FINE_TUNED), masks(), images=2000 if REAL else 20)
     return _read(folder / lesion.NAME)
 
 

@@ -25,9 +25,9 @@ import pandas as pd
 from record import record
 
 from melascope import files, intervals, manifest
-from melascope.evaluate import evaluation
 from melascope.evaluate.figure import Measured, sample_of
 from melascope.evaluate.metrics import Floats, Ranked
+from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
 from melascope.learn import search, training
@@ -71,7 +71,7 @@ def compared(models: dict[str, Path], data: Path) -> dict[str, dict[str, Any]]:
     """Mean validation ROC-AUC of both targets, as a search scores it, of each model and of the last less the first."""
     table = manifest.usable(manifest.read(data), "validation")
     table = table[table[list(TARGETS)].notna().all(axis=1)].reset_index(drop=True)
-    told = {way: evaluation.predict(Predictor.load(model), table) for way, model in models.items()}
+    told = {way: predict(Predictor.load(model), table) for way, model in models.items()}
     samples = {way: [sample_of(found, target) for target in TARGETS] for way, found in told.items()}
     first = samples[next(iter(samples))][0]
 

@@ -27,9 +27,9 @@ sys.path.append("..")
 import material
 from likeness import LAST_DERMOSCOPIC
 from melascope import intervals, manifest
-from melascope.evaluate import evaluation
 from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.metrics import Confusion, Ranked, Sample
+from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
 from melascope.prepare.records import read_records
 from melascope.prepare.scan import scan
@@ -142,11 +142,11 @@ table(
 
 # %%
 predictor = Predictor.load(material.head_only(folder, "audited-run"))
-on_test = evaluation.predict(predictor, rows[test])
+on_test = predict(predictor, rows[test])
 seen_before = set(rows.loc[~test, "group"])
 elsewhere = manifest.usable(manifest.read(material.data()), "test")
 elsewhere = elsewhere[elsewhere["malignant"].notna() & ~elsewhere["image_id"].isin(rows["image_id"])]
-abroad = evaluation.predict(predictor, elsewhere)
+abroad = predict(predictor, elsewhere)
 asked = {
     "test folder, as it came": on_test,
     "without images that leak": on_test[~on_test["group"].isin(seen_before)],

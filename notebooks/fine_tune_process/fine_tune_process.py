@@ -26,8 +26,8 @@ from scipy.stats import bootstrap, spearmanr
 
 import material
 from melascope import manifest
-from melascope.evaluate import evaluation
 from melascope.evaluate.comparison import roc_auc_gain
+from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
 from melascope.learn.search import search
 from melascope.report import search as pages
@@ -151,8 +151,8 @@ say(
 # %%
 test = manifest.usable(manifest.read(material.data()), "test")
 predictions = {
-    "frozen, as the search started": evaluation.predict(Predictor.load(out / "base.keras"), test),
-    "best trial": evaluation.predict(Predictor.load(out), test),
+    "frozen, as the search started": predict(Predictor.load(out / "base.keras"), test),
+    "best trial": predict(Predictor.load(out), test),
     "model trained on the full data": material.report()[0],
 }
 card = Predictor.load(material.model()).card

@@ -127,6 +127,7 @@ def report(tiny_model, pictures, tmp_path_factory) -> Path:
     """A report folder as `evaluate` writes it, with the tiny model's own answers."""
     from melascope.evaluate import evaluation
     from melascope.evaluate.caveats import Origin
+    from melascope.evaluate.predictions import predict
     from melascope.infer.predictor import Predictor
 
     folder = tmp_path_factory.mktemp("report")
@@ -134,7 +135,7 @@ def report(tiny_model, pictures, tmp_path_factory) -> Path:
     for suffix in (".keras", ".json", ".onnx"):
         shutil.copy(tiny_model.with_suffix(suffix), folder / f"tiny{suffix}")
     predictor = Predictor.load(folder / "tiny")
-    found = evaluation.predict(predictor, table)
+    found = predict(predictor, table)
     found.to_parquet(folder / "predictions.parquet")
     origin = Origin("data", datasets.DATA_HASH, "test", False)
     metrics = evaluation.assess(found, predictor.card, origin, str(folder / "tiny"), resamples=20)
@@ -163,7 +164,7 @@ def test_the_command_writes_the_table_and_the_page(report, tmp_path):
         "false positives": (~truth & (p >= 0.3)).sum(),
     }
     table = pd.read_csv(tmp_path / "out" / "weak_decisions.csv")
-    assert list(table.columns) == cases_page.COLUMNS
+    assert list(table.columns) == cases.COLUMNS
     assert set(table["image_id"]) == set(predictions["image_id"][is_weak])
     page = (tmp_path / "out" / "cases.html").read_text()
     assert page.count('<img src="data:image/jpeg') == 2 * sum(

@@ -8,10 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.datasets import card, make_data
+from helpers.stand_in import StandIn
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.evaluate import doubt
+from melascope.evaluate.evaluation import evaluate
 from melascope.images import load
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
@@ -20,7 +22,7 @@ from melascope.model.decision import PredictionSets
 SIDE = 48
 
 
-class Corner:
+class Corner(StandIn):
     """A model that looks at the upper left corner alone, so that turns of an image change its answer."""
 
     card = card(input_size=SIDE, prediction_sets=PredictionSets(0.95, 0.3, 0.7, 50, 50))
@@ -40,7 +42,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_errors_caught_are_those_counted_by_hand(data, tmp_path):
-    found = doubt.doubt("model", data, tmp_path / "out")
+    found = doubt.measure(evaluate("model", data, tmp_path / "out"))
     test = manifest.usable(manifest.read(data), "test").reset_index(drop=True)
     truth = test["malignant"].to_numpy(bool)
     model = Corner()
@@ -74,7 +76,7 @@ def _turns(image: np.ndarray) -> list[np.ndarray]:
 
 
 def test_what_the_sets_of_the_model_hold_is_counted_by_class_and_source(data, tmp_path):
-    found = doubt.doubt("model", data, tmp_path / "out")["sets"]
+    found = doubt.measure(evaluate("model", data, tmp_path / "out"))["sets"]
     test = manifest.usable(manifest.read(data), "test").reset_index(drop=True)
     truth, model = test["malignant"].to_numpy(bool), Corner()
     p = np.array([model.answer(load(path, SIDE)).malignant for path in test["path"]])
@@ -95,7 +97,7 @@ def test_a_split_of_one_class_judges_no_doubt(data, tmp_path):
     table.loc[table["split"] == "validation", "malignant"] = False
     manifest.write(table, data)
     with pytest.raises(DataError, match="split validation"):
-        doubt.doubt("model", data, tmp_path / "out")
+        doubt.measure(evaluate("model", data, tmp_path / "out"))
 
 
 def test_the_command_writes_page_figure_and_numbers(data, tmp_path):

@@ -21,7 +21,8 @@ from melascope.cli.evaluate import evaluate as verb
 from melascope.errors import DataError
 from melascope.evaluate import evaluation
 from melascope.evaluate.caveats import Origin
-from melascope.evaluate.evaluation import assess, evaluate, read
+from melascope.evaluate.evaluation import assess, evaluate
+from melascope.evaluate.predictions import Evaluation
 from melascope.infer.answer import Answer
 from melascope.model.card import Card
 
@@ -294,10 +295,14 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     return table
 
 
-def test_the_command_writes_the_report_folder_and_names_what_it_could_not_read(made: pd.DataFrame) -> None:
+def test_the_command_writes_the_report_folder_and_names_what_it_could_not_read(
+    made: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = Typer()
     app.command()(verb)
-    result = CliRunner().invoke(app, ["m", "data", "--out", "report", "--seed", "3"])
+    words = ["m", "data", "--out", "report", "--seed", "3"]
+    monkeypatch.setattr("sys.argv", ["/usr/bin/melascope", "evaluate", *words])
+    result = CliRunner().invoke(app, words)
     assert result.exit_code == 1  # one image could not be read
     assert "ISIC_0000000.jpg: half a JPEG" in result.stderr
     assert "ROC-AUC" in result.stdout
@@ -311,11 +316,12 @@ def test_the_command_writes_the_report_folder_and_names_what_it_could_not_read(m
     metrics = json.loads(Path("report/metrics.json").read_text(encoding="utf-8"))
     assert metrics["images"]["unreadable"] == 1
     assert metrics["targets"]["malignant"]["n"] == 278
-    assert metrics["command"] == "melascope evaluate m data --out report --split test --seed 3"
-    again, same = read("report")
-    pd.testing.assert_frame_equal(again, written)
-    assert same == metrics
-    assert same["model"]["path"] == str(Path("m").absolute())
+    assert metrics["command"] == "melascope evaluate m data --out report --seed 3"
+    again = Evaluation.read("report")
+    pd.testing.assert_frame_equal(again.predictions, written)
+    assert again.metrics == metrics
+    assert again.model == str(Path("m").absolute())
+    assert (again.data, again.split) == (Path("data").absolute(), "test")
     assert Path("report/figures/malignant_roc.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -343,12 +349,12 @@ def test_evaluation_refuses_what_it_cannot_measure(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_report_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no report here"):
-        read(tmp_path)
+        Evaluation.read(tmp_path)
     (tmp_path / "metrics.json").write_text("{}", encoding="utf-8")
     (tmp_path / "predictions.parquet").write_text("not a table", encoding="utf-8")
     with pytest.raises(DataError, match="not a whole report"):
-        read(tmp_path)
+        Evaluation.read(tmp_path)
     predictions(2, 2).to_parquet(tmp_path / "predictions.parquet")
     (tmp_path / "metrics.json").write_text('{"format": 99}', encoding="utf-8")
     with pytest.raises(DataError, match="format 99"):
-        read(tmp_path)
+        Evaluation.read(tmp_path)

@@ -11,7 +11,8 @@ from helpers.datasets import make_data
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
-from melascope.evaluate import evaluation, hold_out
+from melascope.evaluate import hold_out
+from melascope.evaluate.predictions import Evaluation
 from melascope.learn import training
 from melascope.learn.settings import Settings
 from melascope.prepare import folds
@@ -84,10 +85,10 @@ def test_each_source_is_tested_by_a_model_of_the_others(tmp_path, monkeypatch):
     for row, folder in zip(rows, ("first", "second-set"), strict=False):
         table = manifest.usable(manifest.read(out / folder / "data"))
         assert set(table.loc[table["split"] == "test", "source"].str.partition("/")[0]) == {row["source"]}
-        predictions, metrics = evaluation.read(out / folder / "report")
-        assert len(predictions) == 48
-        assert metrics["targets"]["malignant"]["roc_auc"] == row["model"]
-        assert metrics["data"]["same_as_training"] is True
+        report = Evaluation.read(out / folder / "report")
+        assert len(report.predictions) == 48
+        assert report.metrics["targets"]["malignant"]["roc_auc"] == row["model"]
+        assert report.metrics["data"]["same_as_training"] is True
     mean = np.mean([row["model"]["value"] for row in rows[:2]])
     assert rows[2]["model"]["value"] == pytest.approx(mean)
     assert rows[2]["model"]["low"] <= mean <= rows[2]["model"]["high"]

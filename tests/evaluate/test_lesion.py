@@ -10,11 +10,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from helpers import models
-from helpers.datasets import card
+from helpers.stand_in import StandIn
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.evaluate import lesion, sanity
+from melascope.evaluate.evaluation import evaluate
 from melascope.evaluate.hiding import alone, hidden
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
@@ -23,10 +24,8 @@ from melascope.synthetic import MELANOMA, NEVUS, Style, draw
 INSIDE = np.hypot(*np.mgrid[-1:1:224j, -1:1:224j]) < 0.35
 
 
-class Looks:
+class Looks(StandIn):
     """A model that goes by the darkness of a part of the image, with its heat there, and that wants a disc."""
-
-    card = card()
 
     def __init__(self, where: np.ndarray) -> None:
         self._where = where
@@ -111,7 +110,7 @@ def test_a_model_of_surroundings_does_as_well_without_lesions(data, monkeypatch)
 def test_without_a_mask_nothing_is_said(data, monkeypatch, tmp_path):
     monkeypatch.setattr(Predictor, "load", lambda *_: Looks(INSIDE))
     with pytest.raises(DataError, match="no image of the split test has a mask"):
-        lesion.attribute("model", data, [str(tmp_path / "other.png")], tmp_path / "out")
+        lesion.measure(evaluate("model", data, tmp_path / "out"), [str(tmp_path / "other.png")])
 
 
 @pytest.mark.parametrize("diagnosis", [NEVUS, MELANOMA])

@@ -8,11 +8,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from helpers.datasets import card, make_data
+from helpers.datasets import make_data
+from helpers.stand_in import StandIn
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.evaluate import stress
+from melascope.evaluate.evaluation import evaluate
 from melascope.evaluate.stress import CHANGES, SIDE, Change
 from melascope.images import load, square
 from melascope.infer.answer import Answer
@@ -20,10 +22,8 @@ from melascope.infer.predictor import Predictor
 from melascope.synthetic import NEVUS, Style, draw
 
 
-class Redness:
+class Redness(StandIn):
     """A model whose probability is the mean of red, over 255; what is nearly black it refuses."""
-
-    card = card()
 
     def answer(self, pixels: np.ndarray, name: str = "") -> Answer:
         p = float(pixels[..., 0].mean()) / 255
@@ -57,7 +57,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_figures_are_those_counted_by_hand(data, tmp_path):
-    found, examples = stress.stress("model", data, tmp_path / "out", most=400)
+    found, examples = stress.measure(evaluate("model", data, tmp_path / "out"), images=400)
     rows = {row["change"]: row for row in found["changes"]}
     assert {name: rows["nothing"][name]["value"] for name in ("flipped", "lost", "alarms", "roc_auc_change")} == {
         "flipped": 0, "lost": 0, "alarms": 0, "roc_auc_change": 0,
@@ -90,8 +90,8 @@ def test_figures_are_those_counted_by_hand(data, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_figures_and_few_images_are_of_either_class(data, tmp_path):
-    first, _ = stress.stress("model", data, tmp_path / "a", most=20, seed=3)
-    again, _ = stress.stress("model", data, tmp_path / "b", most=20, seed=3)
+    first, _ = stress.measure(evaluate("model", data, tmp_path / "a"), images=20, seed=3)
+    again, _ = stress.measure(evaluate("model", data, tmp_path / "b"), images=20, seed=3)
     assert first == again == json.loads((tmp_path / "b" / "stress.json").read_text())
     assert first["images"]["n"] == 20
     assert first["images"]["n_positive"] == 10
@@ -101,7 +101,7 @@ def test_one_class_cannot_be_stressed(data, tmp_path):
     table = manifest.read(data)
     manifest.write(table.assign(malignant=False).astype({"malignant": "boolean"}), data)
     with pytest.raises(DataError, match="malignant and benign"):
-        stress.stress("model", data, tmp_path / "out")
+        stress.measure(evaluate("model", data, tmp_path / "out"))
 
 
 def test_every_change_changes_the_image_the_stronger_the_more():

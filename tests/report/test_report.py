@@ -60,7 +60,7 @@ def _read(path: Path) -> tuple[_Reader, str]:
 
 def test_page_holds_everything_and_reads_in_order(tmp_path: Path) -> None:
     table = predictions()
-    metrics = assess(table, card(), TEST, 200, command="melascope evaluate a b --out c")
+    metrics = assess(table, card(), TEST, 200) | {"command": "melascope evaluate a b --out c"}
     reader, text = _read(page.write(metrics, tmp_path))
     assert all(address.startswith(("#", "data:")) for address in reader.addresses)
     assert not re.search(

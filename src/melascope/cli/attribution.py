@@ -1,12 +1,11 @@
 """`melascope attribution`: do the answers rest on the lesion, and do the heat maps say so?"""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from melascope.cli.evaluate import Split
+from melascope.cli.evaluate import Split, evaluated
 from melascope.cli.options import DATA, REPORT, RUN, SPLIT
 from melascope.cli.progress import progress_bar
 from melascope.prepare.tree import open_trees
@@ -27,26 +26,16 @@ def attribution(
     changes the answer more than deleting any, and whether the maps change when the network's weights are shuffled.
     Writes lesion.json and lesion.html.
     """
-    from melascope.evaluate import lesion as measuring
+    from melascope.evaluate.lesion import PARTS, TOLD, measure
     from melascope.report import lesion as page
     from melascope.report.figures import interval
     from melascope.report.page import renew
 
-    words = ["melascope", "attribution", str(model), str(data), "--masks", str(masks), "--out", str(out)]
-    words += ["--split", split.value, "--images", str(images), "--seed", str(seed)]
     members = [m for tree in open_trees(masks) for m in (*tree.images, *tree.passed_over)]
     with progress_bar() as progress:
-        found, examples = measuring.attribute(
-            model,
-            data,
-            [m.locator for m in members],
-            out,
-            split.value,
-            images,
-            seed,
-            shlex.join(words),
-            progress,
-        )
+        evaluation = evaluated(model, data, out, split.value, progress)
+        of_masks = [m.locator for m in members]
+        found, examples = measure(evaluation, of_masks, images=images, seed=seed, progress=progress)
         written = page.write(found, examples, out)
         renew(out, progress)
     for target, parts in found["parts"].items():
@@ -54,8 +43,8 @@ def attribution(
             typer.echo(f"{target}: {parts['reason']}")
             continue
         typer.echo(f"ROC-AUC for {target}, {parts['n']} images")
-        for name in measuring.PARTS:
-            typer.echo(f"  {measuring.TOLD[name]:24}{interval(parts[name], 3)}")
+        for name in PARTS:
+            typer.echo(f"  {TOLD[name]:24}{interval(parts[name], 3)}")
         typer.echo(f"  {'left without the lesion':24}{interval(parts['rest'], 2)}")
     everyone = found["maps"][0]
     typer.echo(

@@ -18,15 +18,12 @@ def card(
     Writes card.html and guidelines.html from the report folder; what `doubt`, `stress` and `attribution` wrote there
     is told too.
     """
-    from melascope.evaluate.evaluation import read, same_model
     from melascope.evaluate.hold_out import read as read_hold_out
-    from melascope.model.card import Card
-    from melascope.model.folder import ModelFiles
+    from melascope.evaluate.predictions import Evaluation
     from melascope.report import card as page
 
-    _, metrics = read(report)
-    made = Card.read(ModelFiles.find(metrics["model"]["path"]).card)
-    same_model(made, metrics, report)
-    told = read_hold_out(hold_out, made) if hold_out else None
-    for written in page.write(metrics, made, report, out or report, told):
+    evaluation = Evaluation.read(report)
+    made = evaluation.card()
+    known = read_hold_out(hold_out, made) if hold_out else None
+    for written in page.write(evaluation.metrics, made, report, out or report, known):
         typer.echo(written)

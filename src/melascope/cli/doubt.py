@@ -1,11 +1,11 @@
 """`melascope doubt`: which decisions a clinician should look at again."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from melascope.cli.evaluate import evaluated
 from melascope.cli.options import DATA, REPORT, RUN
 from melascope.cli.progress import progress_bar
 
@@ -21,14 +21,13 @@ def doubt(
     Bands of probability, conformal prediction sets (fitted on the validation split), and how far the answers to turned
     images spread, all on the test split. Writes doubt.json and doubt.html, with the risk-coverage curve.
     """
-    from melascope.evaluate import doubt as doubting
+    from melascope.evaluate.doubt import measure
     from melascope.report import doubt as page
     from melascope.report.figures import interval
     from melascope.report.page import renew
 
-    words = ["melascope", "doubt", str(model), str(data), "--out", str(out), "--seed", str(seed)]
     with progress_bar() as progress:
-        found = doubting.doubt(model, data, out, seed, shlex.join(words), progress)
+        found = measure(evaluated(model, data, out, "test", progress), seed=seed, progress=progress)
         written = page.write(found, out)
         renew(out, progress)
     rates = [f"{100 * float(rate):.0f} %" for rate in found["methods"][0]["caught"]]

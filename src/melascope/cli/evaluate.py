@@ -1,6 +1,5 @@
 """`melascope evaluate`: how well a model does on a split, with intervals."""
 
-import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,9 @@ from melascope.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from melascope.evaluate.predictions import Evaluation
+    from melascope.progress import Progress
 
 
 class Split(StrEnum):
@@ -44,12 +46,8 @@ def evaluate(
     from melascope.evaluate import evaluation
     from melascope.report import page
 
-    words = ["melascope", "evaluate", str(model), str(data), "--out", str(out), "--split", split.value]
-    words += ["--seed", str(seed), *(["--prevalence", str(prevalence)] if prevalence else [])]
     with progress_bar() as progress:
-        metrics = evaluation.evaluate(
-            model, data, out, split.value, seed, shlex.join(words), progress, prevalence
-        )
+        metrics = evaluation.evaluate(model, data, out, split.value, seed, progress, prevalence).metrics
         report = page.write(metrics, out, progress)
     for warning in metrics["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
@@ -60,6 +58,22 @@ def evaluate(
     typer.echo(report)
     if metrics["unreadable"]:
         raise typer.Exit(1)
+
+
+def evaluated(model: Path, data: Path, out: Path, split: str, progress: "Progress") -> "Evaluation":
+    """The evaluation in a report folder; where there is none, it is made."""
+    from melascope.errors import DataError
+    from melascope.evaluate import evaluation
+    from melascope.evaluate.predictions import METRICS, Evaluation
+
+    if not (out / METRICS).is_file():
+        return evaluation.evaluate(model, data, out, split, progress=progress)
+    there = Evaluation.read(out)
+    if (there.model, there.data.absolute(), there.split) != (str(model.absolute()), data.absolute(), split):
+        raise DataError(
+            f"{out}: holds the evaluation of another model, data set or split; name another --out"
+        )
+    return there
 
 
 def _table(metrics: dict[str, Any]) -> "Iterator[str]":

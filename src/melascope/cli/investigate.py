@@ -1,6 +1,7 @@
 """`melascope investigate`: weak decisions, misses and false alarms of an evaluation."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -26,25 +27,20 @@ def investigate(
     positives, weak decisions and suspected labels. Exit code 1: an image that was evaluated can no longer be read.
     """
     from melascope.errors import DataError
-    from melascope.evaluate import cases
-    from melascope.evaluate.evaluation import read, same_model
-    from melascope.infer.predictor import Predictor
+    from melascope.evaluate.cases import measure
+    from melascope.evaluate.predictions import Evaluation
     from melascope.report import cases as page
 
     try:
         low, high = (float(end) for end in (band or "0,1").split(","))
     except ValueError:
         raise DataError(f"--band {band}: give two probabilities, such as 0.45,0.55") from None
-    predictions, metrics = read(report)
+    chosen = (low, high) if band else None
+    evaluation = replace(Evaluation.read(report), folder=out or report)
     with progress_bar() as progress:
-        predictor = Predictor.load(metrics["model"]["path"], progress)
-        card = predictor.card
-        same_model(card, metrics, report)
-        chosen = (low, high) if band else None
-        findings = cases.find(
-            predictions, card.threshold["malignant"], card.prediction_sets, chosen, progress
-        )
-        written = page.write(findings, predictor, metrics, chosen, out or report, progress)
+        predictor = evaluation.predictor(progress)
+        findings = measure(evaluation, band=chosen, progress=progress)
+        written = page.write(findings, predictor, evaluation.metrics, chosen, out or report, progress)
     for line in findings.gone:
         sys.stderr.write(f"{line}\n")
     typer.echo(f"weak decisions   {len(findings.weak):6}")

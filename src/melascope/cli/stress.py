@@ -1,12 +1,11 @@
 """`melascope stress`: what hair, ink, light, blur and framing do to the answers."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from melascope.cli.evaluate import Split
+from melascope.cli.evaluate import Split, evaluated
 from melascope.cli.options import DATA, REPORT, RUN, SPLIT
 from melascope.cli.progress import progress_bar
 
@@ -24,17 +23,14 @@ def stress(
     Hair, ruler, ink, gel bubbles, dark corners, light, exposure, blur, noise, compression, scale, shift, rotation: a
     lesion stays what it is. Writes stress.json and stress.html, with a plot and the worst examples.
     """
-    from melascope.evaluate import stress as stressing
+    from melascope.evaluate.stress import measure
     from melascope.report import stress as page
     from melascope.report.figures import interval
     from melascope.report.page import renew
 
-    words = ["melascope", "stress", str(model), str(data), "--out", str(out), "--split", split.value]
-    words += ["--images", str(images), "--seed", str(seed)]
     with progress_bar() as progress:
-        found, examples = stressing.stress(
-            model, data, out, split.value, images, seed, shlex.join(words), progress
-        )
+        evaluation = evaluated(model, data, out, split.value, progress)
+        found, examples = measure(evaluation, images=images, seed=seed, progress=progress)
         written = page.write(found, examples, out)
         renew(out, progress)
     typer.echo(f"{'change':16}{'level':32}{'labels that change':26}change of ROC-AUC")

@@ -11,9 +11,11 @@ from cleanlab.filter import find_label_issues
 
 from melascope import files, images, quality
 from melascope.errors import DataError, ImageError
+from melascope.evaluate.predictions import Evaluation
 from melascope.model.decision import PredictionSets
 from melascope.progress import Progress, silent
 
+PAGE, TABLE, REVIEW = "cases.html", "weak_decisions.csv", "suspected_labels.csv"
 QUALITY = quality.Quality._fields
 COLUMNS = [
     "image_id",
@@ -47,6 +49,35 @@ class Findings:
     """Those whose label may be wrong, by confident learning, the label that the model believes least first."""
     gone: tuple[str, ...]
     """What can no longer be read, and why; their qualities are missing."""
+
+
+def measure(
+    evaluation: Evaluation, *, band: tuple[float, float] | None = None, progress: Progress = silent
+) -> Findings:
+    """Sort the predictions of malignancy into weak, missed and falsely alarmed, and write the tables of two of these.
+
+    `weak_decisions.csv` and `suspected_labels.csv` go into the report folder, with the columns of `COLUMNS`.
+    Refused images count too: what is asked is where the model errs, not what it would have said.
+
+    Args:
+        evaluation: to look into.
+        band: probabilities between which a decision is weak, both ends left out; by default those are weak for which
+            the model's prediction sets leave the other answer open.
+        progress: called with (what, done, total).
+
+    Raises:
+        DataError: if the band is not within 0 to 1, or not one image can be read any more.
+        ModelError: if the model's card cannot be read.
+    """
+    card = evaluation.card()
+    findings = find(evaluation.predictions, card.threshold["malignant"], card.prediction_sets, band, progress)
+    out = evaluation.folder
+    with files.replacing(out / TABLE) as beside:
+        (out / PAGE).unlink(missing_ok=True)  # galleries never stand beside the table of another run
+        findings.weak[COLUMNS].to_csv(beside, index=False)
+    with files.replacing(out / REVIEW) as beside:
+        findings.suspected[COLUMNS].to_csv(beside, index=False)
+    return findings
 
 
 def find(

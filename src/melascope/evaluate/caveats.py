@@ -23,6 +23,8 @@ class Origin:
     """`train`, `validation`, `test` or `all`."""
     allow_leaks: bool = False
     """Whether the data set was prepared with `--allow-leaks`."""
+    path: str = ""
+    """The absolute path of that folder."""
 
 
 def caveats(predictions: pd.DataFrame, card: Card, origin: Origin, targets: dict[str, Any]) -> list[str]:

@@ -11,20 +11,19 @@ and source the figure `covered`: share whose own answer is not ruled out), and t
 `wrong_weak` and `wrong_others` (share of wrong answers in either).
 """
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melascope import files, images, intervals, manifest
+from melascope import images, intervals, manifest
 from melascope.errors import DataError, ImageError
 from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.metrics import Floats, Sample, ratio
+from melascope.evaluate.predictions import Evaluation
 from melascope.images import Pixels
 from melascope.infer.predictor import Predictor
 from melascope.learn.conformal import Reference
@@ -44,36 +43,29 @@ _GRID = np.arange(96) / 100  # shares referred; of the last images alone, no cur
 _CHUNK = 64
 
 
-def doubt(
-    model: str | Path,
-    data: Path,
-    out: Path,
-    seed: int = 0,
-    command: str = "",
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Compare measures of doubt on the test split of a data set, and write `doubt.json`.
+def measure(evaluation: Evaluation, *, seed: int = 0, progress: Progress = silent) -> dict[str, Any]:
+    """Compare measures of doubt on an evaluated test split, and write `doubt.json` into the report folder.
 
     Args:
-        model: a run folder, a `.keras` file or a stem.
-        data: a folder made by `prepare`; conformal sets are fitted on its validation split.
-        out: the report folder.
+        evaluation: of a test split; conformal sets are fitted on the validation split of its data set.
         seed: of the resamples.
-        command: that this call answers to, for the record.
         progress: called with (what, done, total).
 
     Returns:
         What `doubt.json` holds.
 
     Raises:
-        DataError: if either split lacks a class, no answer is wrong, or an image can no longer be read.
+        DataError: if another split was evaluated, either split lacks a class, no answer is wrong, or an image can no
+            longer be read.
         ModelError: if the model cannot be used.
     """
-    table = manifest.read(data)
-    parts = {name: _known(table, data, name) for name in ("validation", "test")}
-    predictor = Predictor.load(model, progress)
+    if evaluation.split != "test":
+        raise DataError(
+            f"{evaluation.folder}: of the split {evaluation.split}; doubt is measured on the test split"
+        )
+    test, fitted = evaluation.labelled(), _validation(evaluation)
+    predictor = evaluation.predictor(progress)
     threshold = predictor.card.threshold["malignant"]
-    fitted = parts["validation"]
     plain = [
         predictor.answer(pixels).malignant
         for pixels in _progress(fitted, predictor.card.input_size, progress, "fitting conformal sets")
@@ -81,41 +73,41 @@ def doubt(
     reference = Reference.of(
         np.array(plain, np.float64), fitted["malignant"].to_numpy(np.float64), fitted["group"].to_numpy()
     )
-    test = parts["test"]
     chances = _turned(predictor, test, progress)
     p, truth = chances[:, 0], test["malignant"].to_numpy(bool)
     called = p >= threshold
     wrong = called != truth
     if not wrong.any():
-        raise DataError(f"{data}: no answer in the test split is wrong, so no doubt can be judged")
+        raise DataError(
+            f"{evaluation.folder}: no answer in the test split is wrong, so no doubt can be measured"
+        )
     scores = {
         "band around one half": -np.abs(p - 0.5),
         "band around the threshold": -np.abs(p - threshold),
         "conformal sets": reference.doubt(p),
         "turned images": chances.std(axis=1),
     }
-    measured = _measured(scores, p, truth, wrong, test["group"], seed)
-    found = {
-        "format": FORMAT,
-        "command": command,
-        "model": predictor.card.identity,
+    results = {
         "threshold": threshold,
-        "data": {"name": str(data), "hash": manifest.content_hash(table), "split": "test"},
         "images": {"n": len(test), "n_positive": int(truth.sum()), "fitted": len(fitted)},
-        "resampling": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL, "seed": seed},
         "errors": {"wrong": int(wrong.sum()), "missed": int((wrong & truth).sum())},
-        "methods": measured,
+        "methods": _measured(scores, p, truth, wrong, test["group"], seed),
         "sets": _sets(predictor.card.prediction_sets, p, called, test, seed),
     }
-    files.write_text(out / NAME, json.dumps(found, indent=1, allow_nan=False) + "\n")
-    return found
+    return evaluation.write(NAME, FORMAT, seed, results)
 
 
-def _known(table: pd.DataFrame, data: Path, split: str) -> pd.DataFrame:
-    known = manifest.usable(table, split)
+def _validation(evaluation: Evaluation) -> pd.DataFrame:
+    """The images of the data set's validation split that are known to be malignant or benign."""
+    table = manifest.read(evaluation.data)
+    if manifest.content_hash(table) != evaluation.metrics["data"]["hash"]:
+        raise DataError(f"{evaluation.data}: has changed since it was evaluated; evaluate again")
+    known = manifest.usable(table, "validation")
     known = known[known["malignant"].notna()].reset_index(drop=True)
     if known["malignant"].nunique() < 2:
-        raise DataError(f"{data}: malignant and benign images are both needed in the split {split}")
+        raise DataError(
+            f"{evaluation.data}: malignant and benign images are both needed in the split validation"
+        )
     return known
 
 

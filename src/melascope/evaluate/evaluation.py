@@ -7,7 +7,7 @@
 - `model`: `identity`, `path`, `name`, `architecture`, `keras_sha256`, `input_size`, `threshold`,
   `calibration` and `calibrated_on` (see the card), `sensitivity` (that the threshold was chosen for), `confidence`,
   `data_hash` (of what it learned from) and `license`;
-- `data`: `name`, `hash`, `split`, `same_as_training` (true, false or null: not told);
+- `data`: `name` (as the user named it), `path`, `hash`, `split`, `same_as_training` (true, false or null: not told);
 - `resampling`: `resamples`, `level`, `seed`, `unit`;
 - `images`: how many were `asked`, `read`, `unreadable`, `refused`, in how many `groups`, and of whom;
 - `unreadable`: `path` and `reason` of each image that could not be read;
@@ -15,7 +15,6 @@
   `melanomas_caught`.
 """
 
-import json
 import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,12 +22,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from melascope import __version__, files, intervals, manifest
 from melascope.errors import DataError
 from melascope.evaluate.caveats import ALL, Origin, caveats
+from melascope.evaluate.predictions import FORMAT, METRICS, PAGE, PREDICTIONS, Evaluation, command, predict
 from melascope.evaluate.targets import assess_target, melanomas_caught
 from melascope.infer.predictor import Predictor
 from melascope.labels import NOT_RECORDED, TARGETS
@@ -36,12 +35,7 @@ from melascope.model.card import Card
 from melascope.model.decision import CONFIDENCE
 from melascope.progress import Progress, silent
 
-FORMAT = 2
-PREDICTIONS, METRICS, PAGE = "predictions.parquet", "metrics.json", "report.html"
-_SUBGROUPS = ["age_approx", "sex", "site", "skin_type"]
-_KEPT = ["image_id", "path", "source", "group", "split", "diagnosis", *TARGETS]
 _PACKAGES = ("numpy", "onnxruntime", "pandas", "pillow")
-_SAME = ("identity", "threshold", "calibration", "prediction_sets")
 
 
 def evaluate(
@@ -50,10 +44,9 @@ def evaluate(
     out: Path,
     split: str = "test",
     seed: int = 0,
-    command: str = "",
     progress: Progress = silent,
     prevalence: float | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Run a model over a split and write `predictions.parquet` and `metrics.json`.
 
     Args:
@@ -62,19 +55,20 @@ def evaluate(
         out: the report folder.
         split: `train`, `validation`, `test` or `all`.
         seed: of the resamples.
-        command: that this call answers to, for the record.
         progress: called with (what, done, total).
         prevalence: share of malignant lesions where the model is to be used, for predictive values.
 
     Returns:
-        What `metrics.json` holds.
+        The report folder, read.
 
     Raises:
         DataError: if there is nothing to evaluate.
         ModelError: if the model cannot be used.
     """
     table = manifest.read(data)
-    origin = Origin(str(data), manifest.content_hash(table), split, manifest.allows_leaks(data))
+    origin = Origin(
+        str(data), manifest.content_hash(table), split, manifest.allows_leaks(data), str(data.absolute())
+    )
     chosen = manifest.usable(table, None if split == ALL else split)
     if chosen.empty:
         raise DataError(
@@ -99,7 +93,6 @@ def evaluate(
         origin,
         path,
         seed=seed,
-        command=command,
         progress=progress,
         prevalence=prevalence,
     )
@@ -107,61 +100,8 @@ def evaluate(
         for name in (PAGE, METRICS):  # figures never stand beside the predictions of another run
             (out / name).unlink(missing_ok=True)
         predictions.to_parquet(beside, index=False)
-    files.write_text(out / METRICS, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    return metrics
-
-
-def read(folder: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read the predictions and the metrics of a report folder.
-
-    Raises:
-        DataError: if it is not one, or of another format.
-    """
-    folder = Path(folder)
-    try:
-        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        predictions = pd.read_parquet(folder / PREDICTIONS).astype(dict.fromkeys(TARGETS, "boolean"))
-        if metrics["format"] != FORMAT:
-            raise DataError(f"{folder}: a report of format {metrics['format']}; this reads {FORMAT}")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{folder}: no report here; make one with `melascope evaluate MODEL DATA --out {folder}`"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: not a whole report ({error}); evaluate again") from error
-    return predictions, metrics
-
-
-def same_model(card: Card, metrics: dict[str, Any], folder: str | Path) -> None:
-    """Check that a model still is what a report folder tells of.
-
-    Raises:
-        DataError: if its network, thresholds or calibration have changed since.
-    """
-    now = json.loads(json.dumps({"identity": card.identity, **card.document()}))  # as the report keeps it
-    if any(now[name] != metrics["model"][name] for name in _SAME):
-        raise DataError(f"{folder}: its model has changed since; evaluate again")
-
-
-def predict(predictor: Predictor, table: pd.DataFrame, progress: Progress = silent) -> pd.DataFrame:
-    """Run a model over the images of a manifest.
-
-    Returns:
-        A row for each image, in the table's order: image_id, path, source, group, split, diagnosis,
-        malignant, melanoma (truth), p_malignant, p_melanoma (calibrated probability, NaN where the image
-        could not be read or the target was not learned), logit_malignant, logit_melanoma (before calibration), status,
-        reason, and subgroups.
-    """
-    answers = []
-    for answer in predictor.predict(table["path"].tolist()):
-        logits = (np.nan,) * len(TARGETS) if answer.logits is None else answer.logits.tolist()
-        answers.append((answer.malignant, answer.melanoma, *logits, answer.status, answer.reason))
-        progress("predicting", len(answers), len(table))
-    numbers = [f"{what}_{name}" for what in ("p", "logit") for name in TARGETS]
-    told = pd.DataFrame(answers, columns=[*numbers, "status", "reason"])
-    told = told.astype({**dict.fromkeys(numbers, np.float64), "status": str, "reason": "string"})
-    parts = (table[_KEPT].reset_index(drop=True), told, table[_SUBGROUPS].reset_index(drop=True))
-    return pd.concat(parts, axis=1)
+    files.write_json(out / METRICS, metrics)
+    return Evaluation.read(out)
 
 
 def assess(
@@ -171,7 +111,6 @@ def assess(
     path: str = "",
     resamples: int = intervals.RESAMPLES,
     seed: int = 0,
-    command: str = "",
     progress: Progress = silent,
     prevalence: float | None = None,
 ) -> dict[str, Any]:
@@ -184,7 +123,6 @@ def assess(
         path: where the model lies, for who goes on with it.
         resamples: for the intervals.
         seed: of the resamples.
-        command: for the record.
         progress: called with (what, done, total).
         prevalence: share of malignant lesions where the model is to be used, for predictive values.
 
@@ -206,7 +144,7 @@ def assess(
     return {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
+        "command": command(),
         "warnings": caveats(predictions, card, origin, targets),
         "model": {
             "identity": card.identity,
@@ -226,6 +164,7 @@ def assess(
         },
         "data": {
             "name": origin.name,
+            "path": origin.path,
             "hash": origin.hash,
             "split": origin.split,
             "same_as_training": None if learned is None else learned == origin.hash,

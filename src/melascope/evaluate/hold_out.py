@@ -54,7 +54,7 @@ def transfer(data: Path, out: Path, settings: Settings, progress: Progress = sil
             report = folder / ("report" if path.stem == training.MODEL else path.stem)
             measured[source][path.stem] = evaluation.evaluate(
                 path, folder / "data", report, progress=progress
-            )
+            ).metrics
     found = {
         "settings": asdict(settings),
         "data": manifest.content_hash(table),

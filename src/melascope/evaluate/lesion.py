@@ -12,7 +12,6 @@
 - `faithful` and `randomised`: see `melascope.evaluate.sanity`.
 """
 
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,16 +21,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melascope import files, images, intervals, manifest
+from melascope import files, intervals
 from melascope.errors import DataError
 from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.hiding import Mask, alone, hidden
 from melascope.evaluate.metrics import Floats, Ranked, Sample, ratio
+from melascope.evaluate.predictions import Evaluation
 from melascope.evaluate.sanity import curves, faithful, randomised
 from melascope.explain.cam import heat_map
-from melascope.images import Pixels
+from melascope.images import Pixels, load, square
 from melascope.infer.answer import Answer
-from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS, WORDS
 from melascope.progress import Progress, silent
 
@@ -58,28 +57,21 @@ def masks_of(locators: list[str]) -> dict[str, str]:
     return found
 
 
-def attribute(
-    model: str | Path,
-    data: Path,
+def measure(
+    evaluation: Evaluation,
     masks: list[str],
-    out: Path,
-    split: str = "test",
-    most: int = 2000,
+    *,
+    images: int = 2000,
     seed: int = 0,
-    command: str = "",
     progress: Progress = silent,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Measure what a model's answers rest on, and write `lesion.json`.
+    """Measure what the answers of an evaluation rest on, and write `lesion.json` into its folder.
 
     Args:
-        model: a run folder, a `.keras` file or a stem.
-        data: a folder made by `prepare`.
-        masks: locators of masks of its lesions, white where the lesion is, with the framing of their images.
-        out: the report folder.
-        split: as for `melascope.evaluate.evaluation.evaluate`.
-        most: images to use; of more, so many are drawn.
+        evaluation: of images with masks.
+        masks: locators of masks of the lesions, white where the lesion is, with the framing of their images.
+        images: how many to use; of more, so many are drawn.
         seed: of everything random.
-        command: that this call answers to, for the record.
         progress: called with (what, done, total).
 
     Returns:
@@ -87,24 +79,25 @@ def attribute(
         `cam` and the probabilities `p`, one for each of `PARTS`.
 
     Raises:
-        DataError: if no image of the split has a mask.
+        DataError: if no evaluated image has a mask.
         ModelError: if the model cannot be used.
     """
-    table = manifest.read(data)
-    known = manifest.usable(table, None if split == "all" else split)
     by_id = masks_of(masks)
-    known = known[known["image_id"].isin(list(by_id))]
+    table = evaluation.predictions
+    known = table[(table["status"] != "error") & table["image_id"].isin(list(by_id))]
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(known))[:most])
+    rows = np.sort(rng.permutation(len(known))[:images])
     chosen = known.iloc[rows].reset_index(drop=True)
     if chosen.empty:
-        raise DataError(f"{data}: no image of the split {split} has a mask; masks are named by image id")
-    predictor = Predictor.load(model, progress)
+        raise DataError(
+            f"{evaluation.folder}: no image of the split {evaluation.split} has a mask; masks are named by image id"
+        )
+    predictor = evaluation.predictor(progress)
 
     def look(i: int) -> tuple[list[Answer], Mask, NDArray[np.float32] | None, dict[str, Any]]:
         own = np.random.default_rng([seed, i])
-        pixels = images.load(chosen["path"][i], SIDE)
-        mask = images.load(by_id[chosen["image_id"][i]], SIDE)[..., 0] > 127
+        pixels = load(chosen["path"][i], SIDE)
+        mask = load(by_id[chosen["image_id"][i]], SIDE)[..., 0] > 127
         shown = {"whole": pixels, "hidden": hidden(pixels, mask, own), "alone": alone(pixels, mask)}
         answers = [predictor.answer(shown[part]) for part in PARTS]
         cam = np.asarray(answers[0].heat)[TARGETS.index("malignant")]
@@ -140,11 +133,7 @@ def attribute(
                     examples.append({**about, **shown, "p": chances[:, i, 0].tolist()})
             progress("hiding lesions", min(start + _CHUNK, len(chosen)), len(chosen))
     called = chances[0, :, 0] >= predictor.card.threshold["malignant"]
-    found = {
-        "format": FORMAT,
-        "command": command,
-        "model": predictor.card.identity,
-        "data": {"name": str(data), "hash": manifest.content_hash(table), "split": split},
+    results = {
         "images": {"n": len(chosen), "of": len(known), "groups": int(chosen["group"].nunique())},
         "parts": {
             target: _parts(chances[:, :, k], chosen, target, seed)
@@ -156,17 +145,15 @@ def attribute(
         },
         "maps": _maps(pd.DataFrame(maps), chosen, called, seed),
         "faithful": faithful(np.array(drawn), chosen["group"].iloc[: len(drawn)], seed),
-        "randomised": randomised(Path(model), kept, predictor, seed),
-        "resampling": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL, "seed": seed},
+        "randomised": randomised(Path(evaluation.model), kept, predictor, seed),
     }
-    files.write_text(out / NAME, json.dumps(found, indent=1, allow_nan=False) + "\n")
-    return found, examples
+    return evaluation.write(NAME, FORMAT, seed, results), examples
 
 
 def _overlap(cam: NDArray[np.float32], mask: Mask) -> dict[str, float]:
     """How much of a heat map lies in the lesion; NaN where there is no heat."""
     heat = heat_map(cam, _MAP)
-    small = images.square(mask.astype(np.uint8) * 255, _MAP) > 127
+    small = square(mask.astype(np.uint8) * 255, _MAP) > 127
     total = float(heat.sum())
     return {
         "inside": float(heat[small].sum()) / total if total else np.nan,

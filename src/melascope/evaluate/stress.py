@@ -7,11 +7,9 @@ and are no longer) and `alarms` (share of benign lesions that are now called mal
 paired: both answers are for the same images, in every resample.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from melascope import files, images, intervals, manifest
+from melascope import images, intervals
 from melascope.errors import DataError, ImageError
 from melascope.evaluate.figure import Measured
 from melascope.evaluate.metrics import Floats, Ranked, Sample, ratio
+from melascope.evaluate.predictions import Evaluation
 from melascope.images import Pixels
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
@@ -131,43 +130,28 @@ CHANGES = (
 )
 
 
-def stress(
-    model: str | Path,
-    data: Path,
-    out: Path,
-    split: str = "test",
-    most: int = 400,
-    seed: int = 0,
-    command: str = "",
-    progress: Progress = silent,
+def measure(
+    evaluation: Evaluation, *, images: int = 400, seed: int = 0, progress: Progress = silent
 ) -> tuple[dict[str, Any], list[Example]]:
-    """Measure a model under stress and write `stress.json`.
+    """Measure the model of an evaluation under stress, and write `stress.json` into its folder.
 
     Args:
-        model: a run folder, a `.keras` file or a stem.
-        data: a folder made by `prepare`.
-        out: the report folder.
-        split: as for `melascope.evaluate.evaluation.evaluate`.
-        most: images to use; of more, as many of either class as there are, up to half, are drawn.
+        evaluation: with malignant and benign images.
+        images: how many to use; of more, half of either class are drawn, as far as there are so many.
         seed: of the choice of images, the changes and the resamples.
-        command: that this call answers to, for the record.
         progress: called with (what, done, total).
 
     Returns:
         What `stress.json` holds, and the images whose answers changed most, strongest first in each change.
 
     Raises:
-        DataError: if there is nothing to measure on, or an image can no longer be read.
+        DataError: if a class is missing, or an image can no longer be read.
         ModelError: if the model cannot be used.
     """
-    table = manifest.read(data)
-    known = manifest.usable(table, None if split == "all" else split)
-    known = known[known["malignant"].notna()]
-    chosen = _some(known, most, np.random.default_rng(seed))
+    known = evaluation.labelled()
+    chosen = _some(known, images, np.random.default_rng(seed))
     truth = chosen["malignant"].to_numpy(bool)
-    if truth.all() or not truth.any():
-        raise DataError(f"{data}: malignant and benign images are both needed in the split {split}")
-    predictor = Predictor.load(model, progress)
+    predictor = evaluation.predictor(progress)
     threshold = predictor.card.threshold["malignant"]
     steps = [(change, i) for change in CHANGES for i in range(len(change.levels))]
     shape = (len(chosen), len(steps) + 1)
@@ -199,21 +183,15 @@ def stress(
                 examples += [
                     Example(change.name, told, name, bool(truth[i]), before, after, kept[i], changed)
                 ]
-    found = {
-        "format": FORMAT,
-        "command": command,
-        "model": predictor.card.identity,
+    results = {
         "threshold": threshold,
-        "data": {"name": str(data), "hash": manifest.content_hash(table), "split": split},
         "images": {"n": len(chosen), "n_positive": int(truth.sum()), "of": len(known)},
         "roc_auc": float(
             Ranked.of(s := Sample.of(truth, chance[:, 0], chosen["group"]), s.once).roc_auc()[0]
         ),
-        "resampling": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL, "seed": seed},
         "changes": rows,
     }
-    files.write_text(out / NAME, json.dumps(found, indent=1, allow_nan=False) + "\n")
-    return found, examples
+    return evaluation.write(NAME, FORMAT, seed, results), examples
 
 
 def _worst(before: Floats, after: Floats, threshold: float) -> list[int]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from melascope import files, images, intervals
 from melascope.errors import ImageError
-from melascope.evaluate.cases import COLUMNS, Findings
+from melascope.evaluate.cases import PAGE, REVIEW, TABLE, Findings
 from melascope.explain.overlay import pair
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
@@ -17,7 +17,6 @@ from melascope.model.decision import PredictionSets
 from melascope.progress import Progress, silent
 from melascope.report.html import picture, render
 
-PAGE, TABLE, REVIEW = "cases.html", "weak_decisions.csv", "suspected_labels.csv"
 _MOST = 24  # images in a gallery
 _SIDE = 224
 _WORDS = ("benign", "malignant")
@@ -33,24 +32,19 @@ def write(
     out: Path,
     progress: Progress = silent,
 ) -> Path:
-    """Write the tables of weak decisions and of suspected labels, and the page.
+    """Write the page.
 
     Args:
-        findings: from `melascope.evaluate.cases.find`.
+        findings: from `melascope.evaluate.cases.measure`.
         predictor: the model that was evaluated, for the heat maps.
         metrics: what `metrics.json` holds.
-        band: as given to `find`.
+        band: as given to `measure`.
         out: folder to write into.
         progress: called with (what, done, total).
 
     Returns:
         The path of the page.
     """
-    with files.replacing(out / TABLE) as beside:
-        (out / PAGE).unlink(missing_ok=True)  # galleries never stand beside the table of another run
-        findings.weak[COLUMNS].to_csv(beside, index=False)
-    with files.replacing(out / REVIEW) as beside:
-        findings.suspected[COLUMNS].to_csv(beside, index=False)
     rule = _rule(predictor.card.prediction_sets, band)
     galleries = [
         {

@@ -22,7 +22,7 @@ def write(found: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> P
 
     Args:
         found: what `lesion.json` holds.
-        examples: from `melascope.evaluate.lesion.attribute`.
+        examples: from `melascope.evaluate.lesion.measure`.
         out: the report folder.
 
     Returns:

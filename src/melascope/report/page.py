@@ -8,7 +8,7 @@ from melascope import files
 from melascope.evaluate import doubt as doubting
 from melascope.evaluate import lesion as attributing
 from melascope.evaluate import stress as stressing
-from melascope.evaluate.evaluation import METRICS, PAGE, PREDICTIONS, read
+from melascope.evaluate.predictions import METRICS, PAGE, PREDICTIONS, Evaluation
 from melascope.labels import NOT_RECORDED, WORDS
 from melascope.progress import Progress, silent
 from melascope.report import doubt, figures, lesion, stress
@@ -34,7 +34,7 @@ def write(metrics: dict[str, Any], folder: str | Path, progress: Progress = sile
     """Draw the figures of an evaluation and write its page.
 
     Args:
-        metrics: what `melascope.evaluate.evaluation.evaluate` returned or `metrics.json` holds.
+        metrics: what `metrics.json` holds.
         folder: the report folder; gets `figures/*.png` and `report.html`.
         progress: called with (what, done, total).
 
@@ -73,7 +73,11 @@ def write(metrics: dict[str, Any], folder: str | Path, progress: Progress = sile
 
 def renew(folder: str | Path, progress: Progress = silent) -> Path | None:
     """Write the page of a report folder anew, with what was measured since; None where no evaluation is in it."""
-    return write(read(folder)[1], folder, progress) if (Path(folder) / METRICS).is_file() else None
+    return (
+        write(Evaluation.read(folder).metrics, folder, progress)
+        if (Path(folder) / METRICS).is_file()
+        else None
+    )
 
 
 def findings(metrics: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ def write(found: dict[str, Any], examples: list[Example], out: Path) -> Path:
 
     Args:
         found: what `stress.json` holds.
-        examples: from `melascope.evaluate.stress.stress`.
+        examples: from `melascope.evaluate.stress.measure`.
         out: the report folder.
 
     Returns:
