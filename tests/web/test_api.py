@@ -152,6 +152,8 @@ def test_wrong_requests_are_told_apart(client):
     assert ask(content=b"x", headers={"content-type": "multipart/form-data"})[0] == 400
     half = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nabc'
     assert ask(content=half, headers={"content-type": "multipart/form-data; boundary=x"})[0] == 400
+    no_charset = {"content-type": "multipart/form-data; boundary=x; charset=undefined"}
+    assert ask(content=half + b"\r\n--x--\r\n", headers=no_charset)[0] == 400
     assert ask(files=[("file", image)]) == (422, "a part named 'file'; name each part 'files'")
     assert ask(files=[("files", (None, b"text"))])[0] == 422
     assert ask(files=sent(image), params={"sensitivity": 0.5}) == (422, "sensitivity is one of 0.95, 0.98")

@@ -83,6 +83,11 @@ class Card:
             for name, points in self.operating_points.items()
         }
 
+    @property
+    def sensitivities(self) -> list[float]:
+        """Of the operating points that the model has."""
+        return [point.sensitivity for point in self.operating_points[TARGETS[0]]]
+
     def at(self, sensitivity: float | None) -> Self:
         """The same model at another of its operating points; None changes nothing.
 
@@ -90,7 +95,7 @@ class Card:
             ModelError: if it has no such point.
         """
         chosen = self.sensitivity if sensitivity is None else sensitivity
-        known = [point.sensitivity for point in self.operating_points[TARGETS[0]]]
+        known = self.sensitivities
         if chosen not in known:
             raise ModelError(
                 f"{self.identity}: has no operating point for a sensitivity of {chosen:g}; "

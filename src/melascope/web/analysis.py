@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from PIL import Image
 
@@ -81,40 +80,33 @@ def _attempt(predictor: Predictor, job: Job) -> Result | Exception:
         return Fault(place(error))
 
 
-class _File:
-    """An uploaded file, unwrapped once if it is DICOM."""
-
-    def __init__(self, upload: Upload) -> None:
-        self._upload = upload
-
-    @cached_property
-    def image(self) -> bytes:
-        data = self._upload.data
-        return dicom_read.image_file(data, self._upload.name) if dicom_read.is_dicom(data) else data
-
-
 def _analyse(predictor: Predictor, upload: Upload, options: Options) -> Result:
     if options.sensitivity is not None:
         predictor = predictor.at(options.sensitivity)
-    file = _File(upload)
-    answer = predictor.answer_file(lambda: file.image, upload.name)
+    pixels = heat = picture = drawn = capture = None
+    if options.picture or options.panel:
+        answer, pixels = predictor.explain_file(lambda: _image_file(upload), upload.name, _PICTURE_SIDE)
+    else:
+        answer = predictor.answer_file(lambda: _image_file(upload), upload.name)
     if answer.heat is None:
         return Result(answer)
-    heat = picture = drawn = capture = None
     if options.heat:
         heat = _png(layer(answer.heat[TARGETS.index(options.heat)], _LAYER_SIDE))
-    if options.picture or options.panel:
-        pixels = images.decode(file.image, upload.name, at_least=_PICTURE_SIDE)
-        if options.picture:
-            picture = _jpeg(pixels)
-        if options.panel:
-            page = panel(pixels, answer, options.panel)
-            drawn = _png(page)
-            if options.capture:
-                capture = dicom_write.secondary_capture(page, answer, upload.data)
+    if pixels is not None and options.picture:
+        picture = _jpeg(pixels)
+    if pixels is not None and options.panel:
+        page = panel(pixels, answer, options.panel)
+        drawn = _png(page)
+        if options.capture:
+            capture = dicom_write.secondary_capture(page, answer, upload.data)
     target = options.heat or options.panel
     responds = target is not None and bool((answer.heat[TARGETS.index(target)] > 0).any())
     return Result(answer, heat, responds, picture, drawn, capture)
+
+
+def _image_file(upload: Upload) -> bytes:
+    data = upload.data
+    return dicom_read.image_file(data, upload.name) if dicom_read.is_dicom(data) else data
 
 
 def _png(image: Image.Image) -> bytes:

@@ -1,8 +1,14 @@
 """Errors that a client or the server itself causes. A `RequestError` is an HTTP status and one sentence."""
 
 import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
-from starlette.responses import JSONResponse
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from melascope.errors import ModelError
 
 
 class RequestError(Exception):
@@ -40,3 +46,31 @@ def place(error: Exception) -> str:
         return str(error)
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {where.filename}, line {where.lineno}"
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return cast(RequestError, error).response()
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    first = cast(RequestValidationError, error).errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return RequestError(422, f"{where}: {first['msg']}").response()
+
+
+async def _broken_model(request: Request, error: Exception) -> Response:
+    return RequestError(500, str(error)).response()
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # The error itself reaches the middleware, which logs its place.
+    return RequestError(500, "internal error; the server's log says where").response()
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request, Exception], Coroutine[Any, Any, Response]]] = {
+    RequestError: _refused,
+    RequestValidationError: _invalid,
+    ModelError: _broken_model,
+    Exception: _failed,
+}
+"""How the application answers after an exception."""

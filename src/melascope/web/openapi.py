@@ -5,21 +5,23 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from melascope.model.card import Card
 from melascope.web import schema
 from melascope.web.forms.negotiate import DICOM, FHIR
 from melascope.web.limits import Limits
 from melascope.web.upload import FIELD
 
-HEAT: dict[str, Any] = {"description": "Add the heat map of this target."}
-PICTURE: dict[str, Any] = {
-    "description": "Add the image in a form that a browser can show: upright, as JPEG, without metadata."
-}
+SENSITIVITY = "Operating point of the model; the card's own by default."
+HEAT = "Add the heat map of this target."
+PICTURE = "Add the image in a form that a browser can show: upright, as JPEG, without metadata."
+
+_Responses = dict[int | str, dict[str, Any]]
 
 
-def _problems(**why: str) -> dict[int | str, dict[str, Any]]:
+def _problems(**descriptions: str) -> _Responses:
     return {
         int(code.removeprefix("s")): {"model": schema.Problem, "description": text}
-        for code, text in why.items()
+        for code, text in descriptions.items()
     }
 
 
@@ -37,20 +39,21 @@ METRICS: dict[str, Any] = {
         },
     }
 }
-
-
-def sensitivity(known: Collection[float]) -> dict[str, Any]:
-    """Arguments of the parameter that chooses an operating point."""
-    return {
-        "description": "Operating point of the model; the card's own by default.",
-        "json_schema_extra": {"anyOf": [{"type": "number", "enum": list(known)}, {"type": "null"}]},
-        "examples": [next(iter(known))],
-    }
-
-
-def predictions(limits: Limits) -> dict[str, Any]:
-    """Arguments of the route that takes images."""
-    problems = _problems(
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+PREDICTIONS: _Responses = {
+    200: {
+        "model": schema.Predictions,
+        "description": "An answer, a refusal or an error for each file, in the order sent. "
+        f"`Accept: {FHIR}; fhirVersion=4.0` (or 5.0) gives a FHIR Bundle; with `heat`, it includes the picture. "
+        f"`Accept: {DICOM}` gives a secondary capture for each file.",
+        "content": {
+            FHIR: {"schema": {"type": "object", "required": ["resourceType", "type", "entry"]}},
+            DICOM: _BINARY,
+            f'multipart/related; type="{DICOM}"': _BINARY,
+        },
+    },
+    **GUARDED,
+    **_problems(
         s400="Not a well-formed multipart request.",
         s406="`Accept` names no format that this server writes.",
         s408="The request took too long to arrive.",
@@ -59,24 +62,47 @@ def predictions(limits: Limits) -> dict[str, Any]:
         s422="A parameter or a part is wrong, there are too many files, or DICOM was requested and a file is "
         "unreadable.",
         s500="The model cannot be run.",
-    )
-    problems[503] = {
+    ),
+    503: {
         "model": schema.Problem,
         "description": "Too busy; try again.",
         "headers": {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds."}},
+    },
+}
+
+
+def complete(app: FastAPI, uploads: str, card: Card, limits: Limits, public: Collection[str] | None) -> None:
+    """Add what only a running server knows, once all routes exist.
+
+    Args:
+        app: the application.
+        uploads: path that takes images.
+        card: of the model, whose operating points a request may choose.
+        limits: of the server.
+        public: paths that need no token; None if the server has no token.
+    """
+    description = app.openapi()
+    # FastAPI drops null values from examples.
+    description["components"]["schemas"]["Prediction"]["examples"] = [schema.EXAMPLE]
+    post = description["paths"][uploads]["post"]
+    post["requestBody"] = {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": _body(limits)}},
     }
-    answered = {
-        "model": schema.Predictions,
-        "description": "An answer, a refusal or an error for each file, in the order sent. "
-        f"`Accept: {FHIR}; fhirVersion=4.0` (or 5.0) gives a FHIR Bundle; with `heat`, it includes the picture. "
-        f"`Accept: {DICOM}` gives a secondary capture for each file.",
-        "content": {
-            FHIR: {"schema": {"type": "object", "required": ["resourceType", "type", "entry"]}},
-            DICOM: {"schema": {"type": "string", "format": "binary"}},
-            f'multipart/related; type="{DICOM}"': {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-    body = {
+    (sensitivity,) = (item["schema"] for item in post["parameters"] if item["name"] == "sensitivity")
+    sensitivity["anyOf"] = [{"type": "number", "enum": card.sensitivities}, {"type": "null"}]
+    sensitivity["examples"] = card.sensitivities[:1]
+    if public is None:
+        return
+    description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, item in description["paths"].items():
+        if path not in public:
+            for operation in item.values():
+                operation["security"] = [{"token": []}]
+
+
+def _body(limits: Limits) -> dict[str, Any]:
+    return {
         "type": "object",
         "required": [FIELD],
         "additionalProperties": False,
@@ -90,29 +116,3 @@ def predictions(limits: Limits) -> dict[str, Any]:
             }
         },
     }
-    return {
-        "summary": "An answer for each image",
-        "responses": {200: answered, **GUARDED, **problems},
-        "openapi_extra": {
-            "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}
-        },
-    }
-
-
-def complete(app: FastAPI, public: Collection[str] | None) -> None:
-    """Add what FastAPI leaves out, once all routes exist.
-
-    Args:
-        app: the application.
-        public: paths that need no token; None if the server has no token.
-    """
-    description = app.openapi()
-    # FastAPI drops null values from examples.
-    description["components"]["schemas"]["Prediction"]["examples"] = [schema.EXAMPLE]
-    if public is None:
-        return
-    description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    for path, item in description["paths"].items():
-        if path not in public:
-            for operation in item.values():
-                operation["security"] = [{"token": []}]

@@ -1,23 +1,21 @@
-"""Files out of a multipart request, into memory and nowhere else.
-
-The form parsers of web frameworks spill what is large into temporary files. An image of a patient must not lie on a
-disk, so this one keeps it in memory, within limits that hold while it arrives.
-"""
+"""Files out of a multipart request, into memory and nowhere else: an image of a patient must not lie on a disk."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
 
+from melascope.errors import printable
 from melascope.web.errors import RequestError, busy
 from melascope.web.limits import Limits
 
 FIELD = "files"
-_LONGEST_NAME = 120
+_MAX_NAME = 120  # characters
 _ESCAPED = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))  # what browsers write for these in a name
 
 
@@ -32,154 +30,122 @@ class Upload:
 class MemoryBudget:
     """Bytes that all requests together may hold in memory."""
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    def __init__(self, size: int) -> None:
+        self.left = size
 
     @contextmanager
-    def open(self) -> Iterator["Reservation"]:
+    def reserve(self) -> Iterator["Reservation"]:
         """What one request holds, given back at the end."""
-        reservation = Reservation()
+        reservation = Reservation(self)
         try:
             yield reservation
         finally:
-            self._left += reservation.held
+            self.left += reservation.held
 
-    def take(self, reservation: "Reservation", count: int) -> None:
+
+class Reservation:
+    """The part of a budget that one request holds."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self.held = 0
+
+    def grow(self, count: int) -> None:
         """Hold more.
 
         Raises:
             RequestError: if all requests together would hold too much.
         """
-        if count > self._left:
+        if count > self._budget.left:
             raise busy("too many images at once")
-        self._left -= count
-        reservation.held += count
+        self._budget.left -= count
+        self.held += count
 
 
-@dataclass
-class Reservation:
-    """What one request holds."""
+class _Parser(MultiPartParser):
+    """Starlette's parser with limits for files, and without its temporary files."""
 
-    held: int = 0
+    spool_max_size = 0  # no size at which a file moves to the disk
 
-
-@dataclass
-class _Part:
-    disposition: dict[bytes, bytes] = field(default_factory=dict)
-    chunks: list[bytes] = field(default_factory=list)
-    size: int = 0
-
-
-class _Reader:
-    """Keeps the parts named `files` while a parser runs over the request."""
-
-    def __init__(self, boundary: bytes, limits: Limits) -> None:
-        self.uploads: list[Upload] = []
-        self.whole = False
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], limits: Limits) -> None:
+        super().__init__(headers, stream)
+        self.complete = False
         self._limits = limits
-        self._part = _Part()
-        self._header = [b"", b""]
-        self.parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": lambda data, start, end: self._add(0, data[start:end]),
-                "on_header_value": lambda data, start, end: self._add(1, data[start:end]),
-                "on_header_end": self._header_end,
-                "on_headers_finished": self._named,
-                "on_part_data": self._data,
-                "on_part_end": self._end,
-                "on_end": self._finish,
-            },
-        )
+        self._parts = self._size = 0
 
-    def _begin(self) -> None:
-        self._part = _Part()
-
-    def _add(self, which: int, text: bytes) -> None:
-        self._header[which] += text
-
-    def _header_end(self) -> None:
-        name, value = self._header
-        self._header = [b"", b""]
-        if name.lower() == b"content-disposition":
-            self._part.disposition = parse_options_header(value)[1]
-
-    def _named(self) -> None:
-        name = self._part.disposition.get(b"name", b"").decode("utf-8", "replace")
-        if name != FIELD:
-            raise RequestError(422, f"a part named {name[:40]!r}; name each part {FIELD!r}")
-        if b"filename" not in self._part.disposition:
-            raise RequestError(422, f"a part named {FIELD!r} that is no file: it has no file name")
-        if len(self.uploads) == self._limits.files:
+    def on_part_begin(self) -> None:
+        self._parts += 1
+        self._size = 0
+        if self._parts > self._limits.files:
             raise RequestError(422, f"more than {self._limits.files} files; send them in several requests")
+        super().on_part_begin()
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        self._part.size += end - start
-        if self._part.size > self._limits.file_bytes:
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._size += end - start
+        if self._size > self._limits.file_bytes:
             raise RequestError(413, f"a file larger than {self._limits.file_bytes // 2**20} MiB")
-        self._part.chunks.append(data[start:end])
+        super().on_part_data(data, start, end)
 
-    def _end(self) -> None:
-        sent = self._part.disposition[b"filename"].decode("utf-8", "replace")
-        name = plain_name(sent) or f"image-{len(self.uploads) + 1}"
-        self.uploads.append(Upload(name, b"".join(self._part.chunks)))
-        self._part = _Part()
-
-    def _finish(self) -> None:
-        self.whole = True
+    def on_end(self) -> None:
+        self.complete = True
 
 
-async def receive(
-    stream: AsyncIterator[bytes],
-    content_type: str,
-    limits: Limits,
-    budget: MemoryBudget,
-    reservation: Reservation,
-) -> list[Upload]:
+async def receive(request: Request, limits: Limits, reservation: Reservation) -> list[Upload]:
     """Read the files of a `multipart/form-data` request.
 
     Args:
-        stream: the request's body as it arrives.
-        content_type: the request's header.
+        request: whose body is still to be read.
         limits: of the server.
-        budget: of all requests.
-        reservation: what this request holds of it.
+        reservation: grows by each byte that arrives.
 
     Raises:
-        RequestError: if it is no such request, too large, or too slow.
+        RequestError: if the request is malformed, too large or too slow.
     """
-    kind, options = parse_options_header(content_type.encode("latin-1"))
+    kind, _ = parse_options_header(request.headers.get("content-type", "").encode("latin-1"))
     if kind.lower() != b"multipart/form-data":
         raise RequestError(415, f"send multipart/form-data with a part named {FIELD!r} for each image")
-    if not options.get(b"boundary"):
-        raise RequestError(400, "Content-Type lacks the boundary of the multipart request")
+
+    async def counted() -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            reservation.grow(len(chunk))
+            if reservation.held > limits.request_bytes:
+                raise RequestError(
+                    413, f"more than {limits.request_bytes // 2**20} MiB; send fewer files at once"
+                )
+            yield chunk
+
+    parser = _Parser(request.headers, counted(), limits)
     try:
-        reader = _Reader(options[b"boundary"], limits)
         async with asyncio.timeout(limits.patience_s):
-            async for chunk in stream:
-                budget.take(reservation, len(chunk))
-                if reservation.held > limits.request_bytes:
-                    raise RequestError(
-                        413, f"more than {limits.request_bytes // 2**20} MiB; send fewer files at once"
-                    )
-                reader.parser.write(chunk)
-    except FormParserError as error:
+            form = await parser.parse()
+    except (MultiPartException, UnicodeError) as error:  # the latter for a charset that decodes no text
         raise RequestError(400, "not a well-formed multipart request") from error
     except ClientDisconnect as error:
-        raise RequestError(400, "the client left") from error
+        raise RequestError(400, "the client closed the connection") from error
     except TimeoutError as error:
         raise RequestError(408, f"the request took longer than {limits.patience_s:g} s to arrive") from error
-    if not reader.whole:
+    if not parser.complete:
         raise RequestError(400, "the multipart request ends before its last boundary")
-    if not reader.uploads:
+    uploads = [
+        await _upload(name, part, number) for number, (name, part) in enumerate(form.multi_items(), start=1)
+    ]
+    if not uploads:
         raise RequestError(422, f"no file; send at least one part named {FIELD!r}")
-    return reader.uploads
+    return uploads
+
+
+async def _upload(name: str, part: UploadFile | str, number: int) -> Upload:
+    if name != FIELD:
+        raise RequestError(422, f"a part named {name[:40]!r}; name each part {FIELD!r}")
+    if isinstance(part, str):
+        raise RequestError(422, f"a part named {FIELD!r} without a file name")
+    data = await part.read()
+    await part.close()
+    return Upload(plain_name(part.filename or "") or f"image-{number}", data)
 
 
 def plain_name(sent: str) -> str:
-    """A file's name without folders, without what could move a cursor, and not too long; its end is kept."""
+    """A file's name without folders and control characters; of a long name, the end."""
     for escape, character in _ESCAPED:
         sent = sent.replace(escape, character)
-    name = sent.replace("\\", "/").rpartition("/")[2]
-    return "".join(c if c.isprintable() else "?" for c in name)[-_LONGEST_NAME:]
+    return printable(sent.replace("\\", "/").rpartition("/")[2])[-_MAX_NAME:]
