@@ -1,5 +1,8 @@
 """What tests share."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,3 +38,14 @@ def pictures(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     models.write_pictures(folder, 40)
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `melascope WORD ...` in a process of its own; options are those of `subprocess.run`."""
+
+    def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "melascope", *map(str, words)]
+        return subprocess.run(command, check=False, **{"capture_output": True, "text": True, **options})
+
+    return run

@@ -69,7 +69,7 @@ def bare(predictor: Predictor, files: list[bytes], seconds: float) -> tuple[floa
 @contextmanager
 def serving(model: Path) -> Iterator[tuple[int, int]]:
     """A server of its own process; gives its port and the process's id."""
-    command = [sys.executable, "-c", "from melascope.cli.main import main; main()", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "melascope", "serve", "--port", "0"]
     with subprocess.Popen([*command, "--model", str(model)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # noqa: S101

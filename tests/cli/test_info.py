@@ -1,4 +1,4 @@
-"""`melascope model info`: what a model is, told without running it."""
+"""`melascope info`: what a model is, without running it."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def info(*words: object) -> subprocess.CompletedProcess[str]:
         "    heavy = {'keras', 'torch', 'onnx', 'onnxruntime', 'h5py', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "    assert not heavy, heavy\n"
     )
-    words = (sys.executable, "-c", code, "model", "info", *map(str, words))
+    words = (sys.executable, "-c", code, "info", *map(str, words))
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
@@ -90,3 +90,13 @@ def test_what_is_no_model_is_one_line(suffix, tmp_path):
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1
         assert done.stderr.startswith(f"melascope: {word}: {why}")
+
+
+def test_the_former_name_says_the_new_one(model, run_command):
+    done = run_command("model", "info", model)
+    assert done.returncode == 0
+    assert done.stdout == run_command("info", model).stdout != ""
+    assert (
+        done.stderr
+        == "`melascope model info` is now `melascope info`; the old name will go in the next release\n"
+    )

@@ -1,26 +1,73 @@
-"""The command as a user meets it: help, version, and errors of one line."""
+"""The command as a user meets it: help, version, completion, and errors of one line."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
-VERBS = ("fetch", "prepare", "train", "evaluate", "investigate", "explain", "predict", "serve", "demo")
+from melascope import __version__
+from melascope.cli.main import app
+
+PANELS = {
+    "Start here": ["demo"],
+    "Data": ["fetch", "prepare"],
+    "Models": ["train", "tune", "calibrate", "hold-out", "info"],
+    "Evidence": ["evaluate"],
+    "Use": ["predict", "explain", "serve"],
+}
+VERBS = [verb for verbs in PANELS.values() for verb in verbs]
 
 
-def melascope(*words: object) -> subprocess.CompletedProcess[str]:
-    code = "from melascope.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
-    )
+def help_of(*words: str, columns: int = 80) -> str:
+    done = CliRunner().invoke(app, [*words, "-h"], env={"COLUMNS": str(columns)})
+    assert done.exit_code == 0
+    return done.stdout
 
 
-def test_help_names_every_verb_and_what_the_tool_is_not():
-    result = melascope("--help")
-    assert result.returncode == 0
-    assert all(verb in result.stdout for verb in VERBS)
-    assert "never replaces" in result.stdout
+def test_help_has_a_panel_for_each_part_of_a_project():
+    shown: dict[str, list[str]] = {}
+    for line in help_of().splitlines():
+        if title := re.match(r"╭─ (.+?) ─", line):
+            verbs = shown.setdefault(title[1], [])
+        elif verb := re.match(r"│ ([a-z-]+) ", line):
+            verbs.append(verb[1])
+    del shown["Options"]
+    assert shown == PANELS
+    assert list(shown) == list(PANELS)
+    assert "never replaces" in help_of()
+
+
+def test_both_spellings_of_help_and_version(run_command):
+    assert run_command("-h").stdout == run_command("--help").stdout
+    assert run_command("-V").stdout == run_command("--version").stdout == f"melascope {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_is_whole(verb):
+    for columns in (80, 120):
+        text = help_of(verb, columns=columns)
+        assert max(map(len, text.splitlines())) <= columns
+
+
+def test_the_shell_completes_verbs():
+    environment = os.environ | {
+        "_MELASCOPE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "melascope pre",
+        "COMP_CWORD": "1",
+    }
+    command = [sys.executable, "-m", "melascope"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert sorted(done.stdout.split()) == ["predict", "prepare"]
+
+
+def test_former_names_are_hidden():
+    commands = get_command(app).commands
+    assert {name for name, command in commands.items() if command.hidden} == set(commands) - set(VERBS)
 
 
 @pytest.mark.parametrize(
@@ -35,9 +82,9 @@ def test_help_names_every_verb_and_what_the_tool_is_not():
     ],
     ids=lambda words: words[0],
 )
-def test_what_is_missing_is_one_line_that_names_it(words, tmp_path, monkeypatch):
+def test_what_is_missing_is_one_line_that_names_it(words, tmp_path, monkeypatch, run_command):
     monkeypatch.chdir(tmp_path)
-    result = melascope(*words)
+    result = run_command(*words)
     assert result.returncode == 2
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1, result.stderr
@@ -45,10 +92,10 @@ def test_what_is_missing_is_one_line_that_names_it(words, tmp_path, monkeypatch)
     assert not list(Path().iterdir())  # nothing half-made is left behind
 
 
-def test_wrong_usage_exits_2():
-    assert melascope("predict").returncode == 2
-    assert melascope("train", "data", "--out", "run", "--epochs", "many").returncode == 2
-    assert melascope("dance").returncode == 2
+def test_wrong_usage_exits_2(run_command):
+    assert run_command("predict").returncode == 2
+    assert run_command("train", "data", "--out", "run", "--epochs", "many").returncode == 2
+    assert run_command("dance").returncode == 2
 
 
 def test_help_is_light():

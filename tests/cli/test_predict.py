@@ -27,12 +27,6 @@ def predict(*words: object, model: Path, form: str = "jsonl"):
     return CliRunner().invoke(app, ["predict", *map(str, words), "--model", str(model), "--format", form])
 
 
-def process(*words: object) -> subprocess.CompletedProcess[bytes]:
-    code = "from melascope.cli.main import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *map(os.fsencode, map(str, words))],
-                          capture_output=True, check=False)  # fmt: skip
-
-
 def rows(result) -> list[dict[str, object]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
@@ -157,21 +151,30 @@ def test_a_folder_without_images_ends_before_anything_is_said(tiny_model, pictur
     assert result.stdout == ""
 
 
-def test_a_name_that_is_not_utf8_leaves_as_it_came(tiny_model, pictures, tmp_path):
+def test_a_name_that_is_not_utf8_leaves_as_it_came(tiny_model, pictures, tmp_path, run_command):
     name = os.fsdecode(os.fsencode(str(tmp_path)) + b"/caf\xe9.png")
     Path(name).write_bytes((pictures / "00.png").read_bytes())
-    as_json = process("predict", name, "--model", tiny_model, "--format", "jsonl")
+    as_json = run_command("predict", name, "--model", tiny_model, "--format", "jsonl", text=False)
     assert as_json.returncode == 0
     assert json.loads(as_json.stdout)["path"] == name
-    as_csv = process("predict", name, "--model", tiny_model, "--format", "csv")
+    as_csv = run_command("predict", name, "--model", tiny_model, "--format", "csv", text=False)
     assert os.fsencode(name) in as_csv.stdout
 
 
 def test_lines_come_while_the_next_images_are_still_to_be_had(tiny_model, pictures, tmp_path):
     """Answers are not held back until the end: the reader leaves after the first, and all stop."""
     words = [str(pictures / "00.png")] * 400
-    code = "from melascope.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "predict", *words, "--model", str(tiny_model), "--format", "jsonl"]
+    command = [
+        sys.executable,
+        "-m",
+        "melascope",
+        "predict",
+        *words,
+        "--model",
+        str(tiny_model),
+        "--format",
+        "jsonl",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stderr is not None
@@ -195,29 +198,18 @@ def test_prediction_is_light(tiny_model, pictures):
 
 
 @pytest.mark.slow
-def test_on_a_ray_cluster_the_lines_are_the_same(tiny_model, pictures, tmp_path, monkeypatch):
+def test_on_a_ray_cluster_the_lines_are_the_same(tiny_model, pictures, tmp_path, monkeypatch, run_command):
     monkeypatch.chdir(pictures.parent)  # workers run elsewhere: a relative path must do
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     words = ["predict", pictures.name, str(tmp_path / "broken.jpg"), "missing.jpg", *[pictures.name] * 7]
     words += ["--model", str(tiny_model), "--format", "jsonl"]
-    command = [str(Path(sys.executable).with_name("melascope")), *words]
-    alone = subprocess.run(command, check=False, capture_output=True, text=True)
-    spread = subprocess.run([*command, "--ray", "local"], check=False, capture_output=True, text=True)
+    alone, spread = run_command(*words), run_command(*words, "--ray", "local")
     assert (alone.returncode, spread.returncode) == (1, 1), spread.stderr
     assert len(alone.stdout.splitlines()) == 8 * 40 + 2  # more than one worker takes at once
     assert spread.stdout == alone.stdout
 
 
-def test_no_cluster_is_one_line(tiny_model, pictures):
-    command = [
-        str(Path(sys.executable).with_name("melascope")),
-        "predict",
-        str(pictures),
-        "--model",
-        str(tiny_model),
-    ]
-    done = subprocess.run(
-        [*command, "--ray", "127.0.0.1:1"], check=False, capture_output=True, text=True, timeout=100
-    )
+def test_no_cluster_is_one_line(tiny_model, pictures, run_command):
+    done = run_command("predict", pictures, "--model", tiny_model, "--ray", "127.0.0.1:1", timeout=100)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("melascope: no Ray cluster answers at 127.0.0.1:1")

@@ -349,8 +349,7 @@ def test_too_small_a_disk_is_told_first(
 def start(server: ArchiveServer, *words: object) -> subprocess.Popen[str]:
     # What runs in the background of a script, as a test run may, ignores SIGINT, and so would its children.
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from melascope.cli.main import main; main()"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import melascope.__main__"
     )
     command = [sys.executable, "-c", code, "fetch", *map(str, words)]
     environment = {**os.environ, **server.environment}

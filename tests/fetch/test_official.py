@@ -109,9 +109,18 @@ def test_the_official_command_swallows_failures_that_this_one_lists(
     assert (tmp_path / "theirs" / page).read_bytes().startswith(b"<!DOCTYPE html>")
     assert (tmp_path / "theirs" / empty).stat().st_size == 0
 
-    code = "from melascope.cli.main import main; main()"
     ours = subprocess.run(
-        [sys.executable, "-c", code, "fetch", "isic", "--query", QUERY, "--out", str(tmp_path / "ours")],
+        [
+            sys.executable,
+            "-m",
+            "melascope",
+            "fetch",
+            "isic",
+            "--query",
+            QUERY,
+            "--out",
+            str(tmp_path / "ours"),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, **server.environment},

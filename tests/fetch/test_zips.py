@@ -368,8 +368,7 @@ def test_a_killed_challenge_goes_on(server: ArchiveServer, tmp_path: Path) -> No
     name = "ISBI2016_ISIC_Part3_Training_Data.zip"
     server.files[f"/challenges/2016/{name}"] = big.getvalue()
     server.faults = Faults(always={name: "slow"})
-    code = "from melascope.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "fetch", "challenge", "2016", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "melascope", "fetch", "challenge", "2016", "--out", str(tmp_path)]
     part = tmp_path / ".partial" / f"{name}{PART}"
     environment = {**os.environ, **server.environment}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)

@@ -9,15 +9,23 @@ from pathlib import Path
 
 from melascope.model.folder import SHIPPED
 
-CODE = "from melascope.cli.main import main; main()"
-
 
 @contextmanager
 def serving(
     *words: object, model: Path = SHIPPED, **environment: str
 ) -> Iterator[tuple[subprocess.Popen, int]]:
     """A server on a free port, in a process group of its own."""
-    command = [sys.executable, "-c", CODE, "serve", "--model", str(model), "--port", "0", *map(str, words)]
+    command = [
+        sys.executable,
+        "-m",
+        "melascope",
+        "serve",
+        "--model",
+        str(model),
+        "--port",
+        "0",
+        *map(str, words),
+    ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=os.environ | environment, process_group=0, **pipes) as process:
         try:

@@ -49,9 +49,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
-    code = "from melascope.cli.main import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, "prepare", *map(str, words)],
+        [sys.executable, "-m", "melascope", "prepare", *map(str, words)],
         capture_output=True,
         text=True,
         check=False,

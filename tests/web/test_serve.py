@@ -14,7 +14,7 @@ import pytest
 
 from helpers import models
 from helpers.dicom_files import saved
-from helpers.server import CODE, serving
+from helpers.server import serving
 from melascope.model.folder import SHIPPED
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -28,7 +28,7 @@ BODY = (
 
 def refused(*words: object, **environment: str) -> str:
     """What the command says that does not start."""
-    command = [sys.executable, "-c", CODE, "serve", *map(str, words)]
+    command = [sys.executable, "-m", "melascope", "serve", *map(str, words)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, env=os.environ | environment, check=False
     )
@@ -94,7 +94,7 @@ def test_an_address_that_is_taken_is_told():
 
 
 def test_without_the_extra_the_way_out_is_told():
-    code = "import sys; sys.modules['uvicorn'] = None\n" + CODE
+    code = "import sys; sys.modules['uvicorn'] = None\nimport melascope.__main__"
     done = subprocess.run([sys.executable, "-c", code, "serve"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "melascope: this needs the package uvicorn; pip install 'melascope[web]'\n"

@@ -1,4 +1,4 @@
-"""`melascope model`: what a model file is, told without running it."""
+"""`melascope info`: what a model file holds, without running it."""
 
 import json
 from collections import Counter
@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Look at models.", no_args_is_help=True)
+MODEL = typer.Argument(
+    metavar="MODEL", help="A run folder, a .keras or .onnx file, or its path without the ending."
+)
 
 
 class Format(StrEnum):
@@ -18,37 +20,35 @@ class Format(StrEnum):
     JSON = "json"
 
 
-@app.callback()
-def _nouns() -> None:
-    # With a callback, typer keeps the word `info` even while it is the only one.
-    pass
-
-
-@app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="A .keras or .onnx file, the stem of one, or a run folder.")],
-    format: Annotated[Format, typer.Option(help="json has everything the card says.")] = Format.TEXT,
+    model: Annotated[Path, MODEL],
+    format: Annotated[Format, typer.Option(help="json has all that the card says.")] = Format.TEXT,
 ) -> None:
-    """Print a model's card, inputs, outputs, operations, sizes and hashes; loads no framework, runs nothing.
+    """Show a model's card, inputs, outputs, operations, sizes and hashes.
 
-    A file that holds anything but a network for images and its weights is refused, with exit code 2. Exit
-    code 1: the files do not belong together.
+    Loads no framework and runs nothing. A file is refused if it holds more than a network for images and its weights.
+
+    Exit code 1: the files do not belong together. Exit code 2: no model, or a refused file.
+
+    Examples:
+        $ melascope info runs/first
+        $ melascope info models/finetuned_model --format json | jq .card
     """
     from melascope.model.describe import describe
 
-    found = describe(file)
-    typer.echo(json.dumps(found, indent=2) if format is Format.JSON else _text(found))
-    raise typer.Exit(1 if any(item["belongs_to_card"] is False for item in found["files"]) else 0)
+    description = describe(model)
+    typer.echo(json.dumps(description, indent=2) if format is Format.JSON else _text(description))
+    raise typer.Exit(1 if any(item["belongs_to_card"] is False for item in description["files"]) else 0)
 
 
-def _text(found: dict[str, Any]) -> str:
+def _text(description: dict[str, Any]) -> str:
     lines = []
-    card = found["card"]
+    card = description["card"]
     if card is None:
         lines.append("card        none beside it: no threshold, no calibration, no intended use")
     else:
         lines += [
-            f"model       {found['identity']}",
+            f"model       {description['identity']}",
             f"network     {card['architecture']}, {card['parameters']:,} parameters, started from {card['weights']}",
             f"input       RGB 0 to 255, {card['crop']}, {card['input_size']} x {card['input_size']} pixels",
         ]
@@ -67,7 +67,7 @@ def _text(found: dict[str, Any]) -> str:
             f"licence     {card['license']}",
             f"use         {card['intended_use']}",
         ]
-    for item in found["files"]:
+    for item in description["files"]:
         belongs = {True: "", False: "; DOES NOT BELONG TO THE CARD", None: ""}[item["belongs_to_card"]]
         lines += [
             "",

@@ -7,8 +7,10 @@ import importlib.util
 import os
 import signal
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from melascope import __version__
 from melascope.cli import (
@@ -20,6 +22,7 @@ from melascope.cli import (
     evaluate,
     explain,
     fetch,
+    former,
     hold_out,
     info,
     investigate,
@@ -30,40 +33,52 @@ from melascope.cli import (
     train,
     tune,
 )
+from melascope.cli.help import add
 from melascope.errors import MelascopeError
+from melascope.labels import NOTICE
+
+
+class _Verbs(TyperGroup):
+    """Lists `fetch`, which is a group, before `prepare`; Typer lists groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = super().list_commands(ctx)
+        names.insert(names.index("prepare"), names.pop(names.index("fetch")))
+        return names
+
 
 app = typer.Typer(
     name="melascope",
-    help="Melanoma classification of dermoscopic images that does not fool you. "
-    "A research tool: it supports a clinician and never replaces one.",
+    cls=_Verbs,
+    help=f"Melanoma classification of dermoscopic images that does not fool you.\n\n{NOTICE}",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for verb in (
-    prepare,
-    train,
-    tune,
-    hold_out,
-    calibrate,
-    evaluate,
-    stress,
-    attribution,
-    doubt,
-    investigate,
-    card,
-    explain,
-    predict,
-    serve,
-    demo,
-):
-    app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
-app.add_typer(fetch.app, name="fetch")
-app.add_typer(info.app, name="model")
+
+
+add(app, demo.demo, panel="Start here")
+app.add_typer(fetch.app, name="fetch", rich_help_panel="Data")
+add(app, prepare.prepare, panel="Data")
+add(app, train.train, panel="Models")
+add(app, tune.tune, panel="Models")
+add(app, calibrate.calibrate, panel="Models")
+add(app, hold_out.hold_out, panel="Models")
+add(app, info.info, panel="Models")
+add(app, evaluate.evaluate, panel="Evidence")
+add(app, predict.predict, panel="Use")
+add(app, explain.explain, panel="Use")
+add(app, serve.serve, panel="Use")
+for old in (stress.stress, attribution.attribution, doubt.doubt, investigate.investigate, card.card):
+    add(app, old, hidden=True)
+app.add_typer(former.model, name="model", hidden=True)
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def _version(
+    version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),
+) -> None:
     if version:
         typer.echo(f"melascope {__version__}")
         raise typer.Exit
@@ -91,7 +106,7 @@ _EXTRA = {
 def main() -> None:
     """Run the command; every error a user can cause ends as one line on standard error."""
     try:
-        app()
+        app(prog_name="melascope")
     except MelascopeError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
