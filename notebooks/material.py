@@ -30,6 +30,7 @@ from melascope.infer.predictor import Predictor
 from melascope.learn.settings import Artefacts, Settings
 from melascope.model.folder import SHIPPED
 from melascope.prepare.pipeline import prepare
+from melascope.prepare.splits import Options
 from melascope.prepare.tree import open_trees
 from melascope.synthetic import write_archive
 
@@ -87,7 +88,7 @@ def audited() -> Path:
 
 def _prepared(sources: list[Any], out: Path, **options: bool) -> Path:
     if not (out / manifest.NAME).is_file():
-        prepare(sources, out, jobs=1, **options)
+        prepare(sources, out, Options(**options), jobs=1)
     return out
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from melascope import images
 from melascope.prepare import duplicates, features
 from melascope.prepare.records import read_records
-from melascope.prepare.scan import Scan, scan
+from melascope.prepare.scan import Scan, scan_images
 
 COPIED, SHOWN, SIDE = 300, 70, 96
 
@@ -68,7 +68,7 @@ def main() -> None:
     chosen = parser.parse_args()
     table = read_records(chosen.sources).table
     with tempfile.TemporaryDirectory() as folder:
-        seen = scan(table, Path(folder))
+        seen = scan_images(table, Path(folder))
     readable = np.flatnonzero(seen.table["error"] == "")
     pairs = duplicates.find(seen, readable)
     near = pairs[pairs["kind"] == "near"].sort_values("similarity")

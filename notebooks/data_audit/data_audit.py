@@ -32,7 +32,7 @@ from melascope.evaluate.metrics import Confusion, Ranked, Sample
 from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
 from melascope.prepare.records import read_records
-from melascope.prepare.scan import scan
+from melascope.prepare.scan import scan_images
 from melascope.report.figures import interval
 from telling import RESEARCH, dots, percent, say, show, table, verdict
 
@@ -95,7 +95,7 @@ def measured(truth, probability, group):
     return {name: told.figure(name) for name in ("accuracy", "roc_auc")}
 
 
-corners = scan(read_records([material.audited_source()]).table, folder).features["corners"]
+corners = scan_images(read_records([material.audited_source()]).table, folder).features["corners"]
 label = rows["malignant"].to_numpy(bool)
 train, test = (rows["split"].eq(split).to_numpy() for split in ("train", "test"))
 boosting = HistGradientBoostingClassifier(random_state=0).fit(corners[train], label[train])

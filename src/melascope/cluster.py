@@ -34,7 +34,7 @@ def connected(address: str) -> Iterator[Any]:
             log_to_driver=False,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _nobody(address, error) from error
+        raise _no_cluster(address, error) from error
     try:
         yield ray
     except ray.exceptions.RayTaskError as error:
@@ -55,10 +55,10 @@ def _reach(address: str) -> None:
         try:
             socket.create_connection((host, int(port)), timeout=10).close()
         except (OSError, OverflowError) as error:
-            raise _nobody(address, error) from error
+            raise _no_cluster(address, error) from error
 
 
-def _nobody(address: str, error: Exception) -> MelascopeError:
+def _no_cluster(address: str, error: Exception) -> MelascopeError:
     return MelascopeError(
         f"no Ray cluster answers at {address} ({one_line(error)}); start one with: ray start --head"
     )

@@ -50,8 +50,8 @@ def split_locator(locator: str) -> tuple[str, str | None]:
     >>> split_locator("export.zip::images/17.jpg")
     ('export.zip', 'images/17.jpg')
     """
-    found = _INSIDE.fullmatch(locator)
-    return (found[1], found[2]) if found else (locator, None)
+    match = _INSIDE.fullmatch(locator)
+    return (match[1], match[2]) if match else (locator, None)
 
 
 @lru_cache(maxsize=32)

@@ -74,7 +74,7 @@ def decode_sized(data: bytes, name: str, at_least: int | None = None) -> tuple[P
 
 
 def check(data: bytes, name: str) -> None:
-    """See that `decode` would take an image file, in about half its time.
+    """Check that `decode` accepts an image file, in about half its time.
 
     Of a JPEG, every byte is decoded, but only an eighth of the pixels a side are made of them, in grey.
 
@@ -94,11 +94,11 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which we do not read
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                most = _MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS)
-                if image.width * image.height > most:
+                limit = _MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS)
+                if image.width * image.height > limit:
                     raise ImageError(
                         name,
-                        f"{image.width} x {image.height} pixels, more than the {most // 10**6} million that are "
+                        f"{image.width} x {image.height} pixels, more than the {limit // 10**6} million that are "
                         f"accepted of {image.format}",
                     )
                 yield image
@@ -113,7 +113,7 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
 
 
 def format_of(data: bytes) -> str:
-    """The format of an image that decodes, such as `JPEG`, told by content and not by the file's name."""
+    """The format of an image that decodes, such as `JPEG`, recognised by content and not by the file's name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

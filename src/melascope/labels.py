@@ -34,7 +34,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "dermatofibroma": ("dermatofibroma",),
     "vascular lesion": ("vascular", "angioma", "angiokeratoma", "pyogenic granuloma"),
 }
-"""Families of diagnoses that look alike, each with the words that tell it; the first that fits counts."""
+"""Families of diagnoses that look alike, each with words that identify it; the first match counts."""
 
 
 class Label(NamedTuple):
@@ -168,19 +168,19 @@ def from_archive(levels: Iterable[str | None]) -> Label:
     if plain[0] == "malignant":
         if _MELANOMA_LEVEL_2 in plain or any(_TABLE.get(p, ("", None))[1] == _MELANOMA for p in plain):
             return Label(diagnosis, True, True)
-        told = len(plain) > 1 and not plain[1].startswith("collision")
-        return Label(diagnosis, True, False if told else None)
+        specific = len(plain) > 1 and not plain[1].startswith("collision")
+        return Label(diagnosis, True, False if specific else None)
     if plain[0] == "indeterminate":
-        told = len(plain) > 1 and "melanocytic" not in plain[1]
-        return Label(diagnosis, None, False if told else None)
+        specific = len(plain) > 1 and "melanocytic" not in plain[1]
+        return Label(diagnosis, None, False if specific else None)
     return from_word(diagnosis)
 
 
 def family(diagnosis: object) -> int:
     """Number of a diagnosis's family: its place in `FAMILIES`, their number for another, -1 if it is not known.
 
-    A diagnosis that says no more than a target does, such as `malignant`, and a collision of lesions, tell no family;
-    nor does what is not a word, such as a gap in a table.
+    The family is not known of a diagnosis that is only a target, such as `malignant`, of a collision of lesions, and
+    of what is not a word, such as a gap in a table.
 
     >>> list(FAMILIES)[family("Bowen's disease")]
     'squamous cell carcinoma or actinic keratosis'
@@ -191,7 +191,7 @@ def family(diagnosis: object) -> int:
     label = _TABLE.get(word)
     if not word or word.startswith("collision") or (label and label[0] in {"benign", "malignant"}):
         return -1
-    for number, told in enumerate(FAMILIES.values()):
-        if any(part in word for part in told):
+    for number, parts in enumerate(FAMILIES.values()):
+        if any(part in word for part in parts):
             return number
     return -1 if label and label[1] == _OPEN else len(FAMILIES)

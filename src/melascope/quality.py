@@ -1,4 +1,4 @@
-"""Plain numbers for how fit an image is to judge."""
+"""The technical quality of an image, in plain numbers."""
 
 import math
 from typing import NamedTuple

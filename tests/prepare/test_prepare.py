@@ -20,6 +20,7 @@ from melascope.errors import DataError
 from melascope.prepare import scan as scanning
 from melascope.prepare.pipeline import Summary, prepare
 from melascope.prepare.records import read_records
+from melascope.prepare.splits import Options
 
 SIDE = 96
 
@@ -96,9 +97,9 @@ def test_a_zip_gives_what_its_folder_gives(folder: Path, tmp_path: Path) -> None
 
 def test_kept_splits_that_leak_are_an_error_unless_allowed(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 of 16 test images are affected"):
-        prepare([folder], tmp_path / "data", keep_splits=True, jobs=1)
+        prepare([folder], tmp_path / "data", Options(keep_splits=True), jobs=1)
     assert not (tmp_path / "data" / manifest.NAME).exists()
-    summary = prepare([folder], tmp_path / "data", keep_splits=True, allow_leaks=True, jobs=1)
+    summary = prepare([folder], tmp_path / "data", Options(keep_splits=True, allow_leaks=True), jobs=1)
     assert summary.table["split"].value_counts().to_dict() == {"train": 30, "test": 16, "validation": 15}
     assert manifest.allows_leaks(tmp_path / "data")
 
@@ -179,7 +180,7 @@ def test_no_usable_image_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.7, 0.2, 0.2), (0.0, 0.5, 0.5), (1.2, -0.1, -0.1)])
 def test_shares_that_make_no_sense(folder: Path, tmp_path: Path, fractions: tuple[float, ...]) -> None:
     with pytest.raises(DataError, match="three that sum to 1"):
-        prepare([folder], tmp_path / "data", fractions=fractions)
+        prepare([folder], tmp_path / "data", Options(fractions=fractions))
 
 
 def test_the_order_of_sources_and_the_number_of_processes_change_nothing(
@@ -200,7 +201,7 @@ def test_a_second_run_does_nothing_until_something_changes(folder: Path, tmp_pat
     assert again.unchanged
     assert len(again.table) == 61
     assert (out / manifest.NAME).stat().st_mtime_ns == before
-    assert not prepare([folder], out, seed=1, jobs=1).unchanged
+    assert not prepare([folder], out, Options(seed=1), jobs=1).unchanged
     draw(folder / "train/benign/ISIC_0000900.jpg", 900)
     assert len(prepare([folder], out, jobs=1).table) == 62
     (out / manifest.NAME).write_bytes(b"damaged")
@@ -215,7 +216,7 @@ def test_unchanged_chunks_are_not_decoded_again(
 ) -> None:
     monkeypatch.setattr(scanning, "CHUNK", 10)
     records = read_records([folder]).table
-    whole = scanning.scan(records, tmp_path, jobs=1)
+    whole = scanning.scan_images(records, tmp_path, jobs=1)
     chunks = sorted((tmp_path / scanning.FOLDER).glob("*.npz"))
     assert len(chunks) == 7
     chunks[0].write_bytes(chunks[0].read_bytes()[:100])  # as after a crash of the machine
@@ -223,7 +224,7 @@ def test_unchanged_chunks_are_not_decoded_again(
     decoded = []
     decode = images.decode
     monkeypatch.setattr(images, "decode", lambda data, name: decoded.append(name) or decode(data, name))
-    again = scanning.scan(records, tmp_path, jobs=1)
+    again = scanning.scan_images(records, tmp_path, jobs=1)
     assert len(decoded) in {1, 10}  # the damaged chunk, and nothing else
     pd.testing.assert_frame_equal(again.table, whole.table)
     for name, values in whole.features.items():
@@ -324,7 +325,7 @@ def test_the_data_set_this_project_starts_from(shared_data: Path, tmp_path: Path
     used = manifest.usable(table)
     assert spans_none(used)
     with pytest.raises(DataError, match="of 1890 test images are affected"):
-        prepare([source], out, keep_splits=True)
+        prepare([source], out, Options(keep_splits=True))
     prepare([source], out)
     start = time.monotonic()
     assert prepare([source], out).unchanged

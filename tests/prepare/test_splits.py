@@ -143,11 +143,11 @@ def data_sets(draw: st.DrawFn) -> pd.DataFrame:
 @given(data_sets(), st.integers(0, 5))
 @settings(deadline=None)
 def test_no_group_spans_splits_and_shares_hold(rows: pd.DataFrame, seed: int) -> None:
-    split = splits.deal(rows, FRACTIONS, seed)
+    split = splits.assign(rows, FRACTIONS, seed)
     assert split.isin(SPLITS).all()
     assert len(rows.groupby([rows["group"], split])) == rows["group"].nunique()
     assert len(splits.leaks(rows, split)) == 0
-    # No deal can be closer than its largest group; each of the four labels in each source rounds once.
+    # No assignment can be closer than its largest group; each of the four labels in each source rounds once.
     largest = rows["group"].value_counts().iloc[0]
     for name, share in zip(SPLITS, FRACTIONS, strict=True):
         assert abs((split == name).sum() - share * len(rows)) <= 4 * 3 * largest + 1
@@ -156,9 +156,9 @@ def test_no_group_spans_splits_and_shares_hold(rows: pd.DataFrame, seed: int) ->
 @given(data_sets(), st.randoms(use_true_random=False))
 @settings(deadline=None)
 def test_the_order_of_the_rows_does_not_matter(rows: pd.DataFrame, random: object) -> None:
-    split = splits.deal(rows, FRACTIONS, 0)
+    split = splits.assign(rows, FRACTIONS, 0)
     shuffled = rows.sample(frac=1, random_state=random.randint(0, 2**32 - 1))  # type: ignore[attr-defined]
-    pd.testing.assert_series_equal(splits.deal(shuffled, FRACTIONS, 0).sort_index(), split)
+    pd.testing.assert_series_equal(splits.assign(shuffled, FRACTIONS, 0).sort_index(), split)
 
 
 def test_every_stratum_is_dealt_in_the_shares() -> None:
@@ -171,7 +171,7 @@ def test_every_stratum_is_dealt_in_the_shares() -> None:
         melanoma=pd.array([None] * n, dtype="boolean"),
     )
     counts = (
-        rows.assign(split=splits.deal(rows, FRACTIONS, 0)).groupby(["source", "malignant", "split"]).size()
+        rows.assign(split=splits.assign(rows, FRACTIONS, 0)).groupby(["source", "malignant", "split"]).size()
     )
     for (source, malignant), of_stratum in counts.groupby(level=[0, 1]):
         size = ((rows["source"] == source) & (rows["malignant"] == malignant)).sum()
@@ -187,7 +187,7 @@ def test_large_groups_are_shared_out_like_small_ones() -> None:
         malignant=pd.array([False] * sizes.sum(), dtype="boolean"),
         melanoma=pd.array([False] * sizes.sum(), dtype="boolean"),
     )
-    split = splits.deal(rows, FRACTIONS, 0).groupby(rows["group"]).first()
+    split = splits.assign(rows, FRACTIONS, 0).groupby(rows["group"]).first()
     size = rows["group"].value_counts().reindex(split.index)
     for one in (4, 2, 1):
         shares = split[size == one].value_counts(normalize=True)
@@ -201,7 +201,7 @@ def test_a_group_larger_than_a_share_is_trained_on() -> None:
         malignant=pd.array([False] * 100, dtype="boolean"),
         melanoma=pd.array([False] * 100, dtype="boolean"),
     )
-    split = splits.deal(rows, FRACTIONS, 0)
+    split = splits.assign(rows, FRACTIONS, 0)
     assert set(split[rows["group"].isin(["huge", "large"])]) == {"train"}
     assert split.value_counts().to_dict() == {"train": 70, "validation": 15, "test": 15}
 
@@ -214,7 +214,7 @@ def test_rare_labels_of_many_sources_reach_every_split() -> None:
         malignant=pd.array([True] * 40, dtype="boolean"),
         melanoma=pd.array([True] * 40, dtype="boolean"),
     )
-    assert splits.deal(rows, FRACTIONS, 0).value_counts().to_dict() == {
+    assert splits.assign(rows, FRACTIONS, 0).value_counts().to_dict() == {
         "train": 28,
         "validation": 6,
         "test": 6,
@@ -228,10 +228,10 @@ def test_the_seed_decides_and_a_share_of_nothing_gets_nothing() -> None:
         malignant=pd.array([True, False] * (n // 2), dtype="boolean"),
         melanoma=pd.array([None] * n, dtype="boolean"),
     )
-    first = splits.deal(rows, FRACTIONS, 0)
-    assert first.equals(splits.deal(rows, FRACTIONS, 0))
-    assert not first.equals(splits.deal(rows, FRACTIONS, 1))
-    assert set(splits.deal(rows, (0.8, 0.2, 0), 0)) == {"train", "validation"}
+    first = splits.assign(rows, FRACTIONS, 0)
+    assert first.equals(splits.assign(rows, FRACTIONS, 0))
+    assert not first.equals(splits.assign(rows, FRACTIONS, 1))
+    assert set(splits.assign(rows, (0.8, 0.2, 0), 0)) == {"train", "validation"}
 
 
 def test_kept_splits_are_kept_and_leaks_are_listed(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_kept_splits_are_kept_and_leaks_are_listed(tmp_path: Path) -> None:
         "validation",
     ]
     assert not listing.exists()
-    with pytest.raises(DataError, match="1 of 4 images come with no split"):
+    with pytest.raises(DataError, match="1 of 4 images have no split"):
         splits.keep(
             rows.assign(given_split=["train", "test", None, "train"]), allow_leaks=True, listing=listing
         )

@@ -44,6 +44,7 @@ def prepare(
     Writes manifest.parquet, audit.json and audit.html. Images stay where they are.
     """
     from melascope.prepare import pipeline
+    from melascope.prepare.splits import Options
     from melascope.report import audit
 
     try:
@@ -54,10 +55,7 @@ def prepare(
         summary = pipeline.prepare(
             sources,
             out,
-            keep_splits=keep_splits,
-            allow_leaks=allow_leaks,
-            fractions=shares,
-            seed=seed,
+            Options(keep_splits, allow_leaks, shares, seed),
             jobs=jobs,
             publish=audit.write,
             progress=progress,

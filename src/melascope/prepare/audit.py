@@ -1,6 +1,6 @@
 """The audit of a data set: what is in it, what leaks, what is copied, and whether the label can be guessed.
 
-`audit.json` holds what `audit` returns, and what `prepare` adds of its inputs and options.
+`audit.json` holds what `measure` returns, and what `prepare` adds of its inputs and options.
 """
 
 from collections.abc import Iterable
@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 
 from melascope.labels import TARGETS
+from melascope.manifest import data_set
 from melascope.prepare import probes
 from melascope.prepare.scan import Scan
 from melascope.prepare.verdicts import verdicts
 from melascope.progress import Progress, silent
 
 _COUNTED = ("diagnosis", "year", "source", "modality", "sex", "site", "skin_type", "license", "confirmed_by")
-_EXAMPLES = 24
-_NAMED = 1000  # image names kept for one reason
+_EXAMPLES = 24  # pairs or images of each kind that are named
+_MAX_NAMED = 1000  # excluded images that are named for one reason
 
 
-def audit(
+def measure(
     records: pd.DataFrame,
     scan: Scan,
     pairs: pd.DataFrame,
@@ -45,7 +46,7 @@ def audit(
         `splits` (as made).
     """
     used = records[records["excluded"] == ""]
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "images": len(records),
         "usable": len(used),
         "counts": _counts(used),
@@ -60,7 +61,7 @@ def audit(
         "probes": {target: probes.probe(used, scan, target, seed, progress) for target in TARGETS},
         "splits": _splits(manifest[manifest["excluded"] == ""]),
     }
-    return {"verdicts": verdicts(found), **found}
+    return {"verdicts": verdicts(measured), **measured}
 
 
 def _counts(used: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -73,9 +74,9 @@ def _counts(used: pd.DataFrame) -> dict[str, dict[str, int]]:
 def _count(column: "pd.Series[Any]", by_name: bool = False) -> dict[str, int]:
     counts = column.value_counts()
     counts = counts.sort_index() if by_name else counts
-    told = {str(name): int(n) for name, n in counts.items()}
+    known = {str(name): int(n) for name, n in counts.items()}
     unknown = int(column.isna().sum())
-    return told | ({"not known": unknown} if unknown else {})
+    return known | ({"not known": unknown} if unknown else {})
 
 
 def _sizes(table: pd.DataFrame) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def _sizes(table: pd.DataFrame) -> dict[str, Any]:
 def _excluded(records: pd.DataFrame) -> dict[str, Any]:
     excluded = records[records["excluded"] != ""]
     return {
-        str(reason): {"n": len(rows), "images": rows["path"].head(_NAMED).tolist()}
+        str(reason): {"n": len(rows), "images": rows["path"].head(_MAX_NAMED).tolist()}
         for reason, rows in excluded.groupby("excluded", sort=True)
     }
 
@@ -103,7 +104,7 @@ def _leaks(used: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any] | None:
     given = used["given_split"]
     if given.nunique() < 2:
         return None
-    told: dict[str, Any] = {"images": _count(given)}
+    leaks: dict[str, Any] = {"images": _count(given)}
     for split, others in (("test", ["train", "validation"]), ("validation", ["train"])):
         mine, theirs = used[given == split], used[given.isin(others)]
         if mine.empty or theirs.empty:
@@ -115,14 +116,14 @@ def _leaks(used: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any] | None:
             known = theirs[column].dropna()
             leaking[f"same {column.removesuffix('_id')}"] = mine[column].isin(known) & mine[column].notna()
         any_of = np.logical_or.reduce([column.to_numpy(dtype=bool) for column in leaking.values()])
-        told[split] = {
+        leaks[split] = {
             "with": others,
             "images": len(mine),
             "any": int(any_of.sum()),
             "by": {name: int(column.sum()) for name, column in leaking.items()},
             "first": mine["image_id"][any_of].head(_EXAMPLES).tolist(),
         }
-    return told
+    return leaks
 
 
 def _linked(pairs: pd.DataFrame, kind: str, rows: Iterable[int]) -> set[int]:
@@ -136,7 +137,7 @@ def _linked(pairs: pd.DataFrame, kind: str, rows: Iterable[int]) -> set[int]:
 
 
 def _duplicates(records: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
-    source = records["source"].str.partition("/")[0]
+    source = data_set(records["source"])
     ends = pd.DataFrame({"a": source.loc[pairs["i"]].to_numpy(), "b": source.loc[pairs["j"]].to_numpy()})
     between = pd.DataFrame(np.sort(ends.to_numpy(dtype=str), axis=1), columns=["a", "b"])
     kinds = between.assign(kind=pairs["kind"].to_numpy())
@@ -196,7 +197,7 @@ def _sources(used: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _splits(kept: pd.DataFrame) -> dict[str, Any]:
-    """The splits made, and that no group spans two of them, counted anew."""
+    """The splits made, and how many groups span two of them: none, unless leaks were allowed."""
     spans = kept.groupby("group")["split"].nunique()
     return {
         "images": _count(kept["split"]),

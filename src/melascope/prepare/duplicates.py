@@ -31,7 +31,7 @@ _SHIFT = 2  # pixels of 64
 _EDGE = 12  # pixels of 64 left out on each side: frames and dark corners look alike on all images of a clinic
 _BLOCK, _CHUNK = 2048, 512
 
-Floats = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 
 
 def find(scan: Scan, readable: NDArray[np.intp], progress: Progress = silent) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def _candidates(detail: NDArray[np.int8], progress: Progress) -> Iterator[NDArra
         progress("duplicates: candidates", number + 1, len(TRANSFORMS))
 
 
-def _verify(detail: NDArray[np.int8], pairs: pd.DataFrame, progress: Progress) -> Floats:
+def _verify(detail: NDArray[np.int8], pairs: pd.DataFrame, progress: Progress) -> Float32:
     """Correlation of detail in the middle of each pair, at the best small shift."""
     i, j, number = (pairs[name].to_numpy(dtype=np.intp) for name in ("i", "j", "transform"))
     similarity = np.full(len(pairs), -1, dtype=np.float32)
@@ -118,17 +118,17 @@ def _verify(detail: NDArray[np.int8], pairs: pd.DataFrame, progress: Progress) -
             part = chosen[start : start + _CHUNK]
             one = _unit(detail[i[part], inner, inner])
             other = _transform(detail[j[part]], transform)
-            found = np.einsum("nk,nk->n", one, _unit(other[:, inner, inner]))
-            worth = found > _PLAUSIBLE
-            one, other, more = one[worth], other[worth], found[worth]
+            unmoved = np.einsum("nk,nk->n", one, _unit(other[:, inner, inner]))
+            plausible = unmoved > _PLAUSIBLE
+            one, other, best = one[plausible], other[plausible], unmoved[plausible]
             for down in shifts:
                 for right in shifts:
                     rows = slice(_EDGE + down, side - _EDGE + down)
                     columns = slice(_EDGE + right, side - _EDGE + right)
                     moved = np.einsum("nk,nk->n", one, _unit(other[:, rows, columns]))
-                    np.maximum(more, moved, out=more)
-            found[worth] = more
-            similarity[part] = found
+                    np.maximum(best, moved, out=best)
+            unmoved[plausible] = best
+            similarity[part] = unmoved
             done += len(part)
             progress("duplicates: verification", done, len(pairs))
     return similarity
@@ -160,7 +160,7 @@ def _transform(images: NDArray[np.generic], number: int) -> NDArray[np.generic]:
     return np.rot90(images[:, :, ::-1] if mirrored else images, turns, (1, 2))
 
 
-def _unit(images: NDArray[np.generic]) -> Floats:
+def _unit(images: NDArray[np.generic]) -> Float32:
     """Flattened, mean 0, length 1: products of two are their correlation."""
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)

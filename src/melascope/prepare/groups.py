@@ -10,22 +10,24 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-# Ids that the archive or a challenge gives out once, so that they mean the same person or lesion anywhere.
+from melascope.manifest import data_set
+
+# Ids that the archive or a challenge issues once, so that they mean the same person or lesion in every data set.
 _SHARED_ID = re.compile(r"(IP|IL|HAM|BCN|MSK\d*)_\w+", re.IGNORECASE)
 _ALIKE = 0.9  # correlation; the 126 such pairs of neural_network_data.zip reach 0.95, all turned or mirrored
 CLASH = "two different images with one id"
 
 
 def keys(records: pd.DataFrame) -> pd.DataFrame:
-    """What ties images together, one column a tie; missing where there is none.
+    """What connects images, one column for each kind of connection; missing where there is none.
 
-    Patient and lesion ids of one data set say nothing of another's, unless the archive gave them out.
+    Patient and lesion ids of one data set say nothing about another's, unless the archive issued them.
     """
 
     def scoped(column: str) -> pd.Series:
         values = records[column]
         shared = values.astype("string").str.fullmatch(_SHARED_ID).fillna(False).astype(bool)
-        local = records["source"].str.partition("/")[0] + "\t" + values.astype("string")
+        local = data_set(records["source"]) + "\t" + values.astype("string")
         return values.where(shared, local).where(values.notna())
 
     return pd.DataFrame(
@@ -58,12 +60,12 @@ def components(ties: pd.DataFrame, first: NDArray[np.intp], second: NDArray[np.i
         nodes += len(uniques)
     head, tail = np.concatenate(heads), np.concatenate(tails)
     graph = coo_array((np.ones(len(head), dtype=bool), (head, tail)), shape=(nodes, nodes))
-    _, found = connected_components(graph, directed=False)
-    return found[:n].astype(np.intp)
+    _, component = connected_components(graph, directed=False)
+    return component[:n].astype(np.intp)
 
 
 def name_groups(component: NDArray[np.intp], image_id: pd.Series) -> pd.Series:
-    """Name each component by the smallest image id in it, whatever the order of the rows."""
+    """Name each component by the smallest image id in it; the order of the rows does not matter."""
     return image_id.groupby(component).transform("min")
 
 
@@ -75,18 +77,18 @@ def official_pairs(image_id: pd.Series, pairs: Iterable[tuple[str, str]]) -> NDA
 
 
 def chains(
-    image_id: pd.Series, first: NDArray[np.intp], second: NDArray[np.intp], most: int = 5
+    image_id: pd.Series, first: NDArray[np.intp], second: NDArray[np.intp], limit: int = 5
 ) -> list[dict[str, object]]:
     """The largest groups that links between duplicates alone make: where a loose link would show.
 
     Returns:
-        For each of at most `most` groups of more than two images, largest first: `images`, how many, and
+        For each of at most `limit` groups of more than two images, largest first: `images`, how many, and
         `first`, the first image ids.
     """
     part = components(pd.DataFrame(index=image_id.index), first, second)
     sizes = np.bincount(part)
-    large = [int(p) for p in np.argsort(-sizes, kind="stable")[:most] if sizes[p] > 2]
-    return [{"images": int(sizes[p]), "first": image_id[part == p].iloc[:most].tolist()} for p in large]
+    large = [int(p) for p in np.argsort(-sizes, kind="stable")[:limit] if sizes[p] > 2]
+    return [{"images": int(sizes[p]), "first": image_id[part == p].iloc[:limit].tolist()} for p in large]
 
 
 def clashes(
@@ -107,7 +109,7 @@ def clashes(
     Returns:
         Shape (n,): true for every image of such an id.
     """
-    name = records["source"].str.partition("/")[0] + "\t" + records["image_id"]
+    name = data_set(records["source"]) + "\t" + records["image_id"]
     shared = name[(pixel_hash != "") & name.duplicated(keep=False)]
     alike = [
         pair

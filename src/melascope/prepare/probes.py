@@ -2,7 +2,7 @@
 
 Each probe is a simple model that sees only what must not matter: image corners, the border with the centre hidden,
 or source, size and file. It is cross-validated by group, so that it cannot profit from copies. A network trained
-on the same data can learn whatever a probe can, and would be praised for it (Bissoto et al. 2019; Winkler et al.
+on the same data can learn all that a probe can, and would be praised for it (Bissoto et al. 2019; Winkler et al.
 2019).
 """
 
@@ -22,9 +22,9 @@ from melascope import intervals
 from melascope.prepare.scan import Scan
 from melascope.progress import Progress, silent
 
-Floats = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
-MOST = 6_000  # images a probe looks at; more would cost time and hardly narrow the interval
+MAX_IMAGES = 6_000  # of a probe; more would cost time and hardly narrow the interval
 _FOLDS = 5
 _RESAMPLES = 500
 _RING = 4  # pixels of 32 at each side: an eighth
@@ -54,71 +54,71 @@ def probe(
         (whether not all images were used). Empty if a class has too few groups to cross-validate.
     """
     known = rows[rows[target].notna()]
-    sampled = len(known) > MOST
+    sampled = len(known) > MAX_IMAGES
     if sampled:
-        known = known.sample(MOST, random_state=seed).sort_index()
+        known = known.sample(MAX_IMAGES, random_state=seed).sort_index()
     truth = known[target].to_numpy(dtype=bool)
     group, source = pd.factorize(known["group"])[0], pd.factorize(known["source"])[0]
     if min(len(np.unique(group[truth])), len(np.unique(group[~truth]))) < 2 * _FOLDS:
         return []
     at = known.index.to_numpy()
-    seen: Mapping[str, Callable[[], tuple[Floats, Any]]] = {
+    visible: Mapping[str, Callable[[], tuple[Float64, Any]]] = {
         "corners": lambda: (scan.features["corners"][at].astype(np.float64), _boosting(seed)),
         "border": lambda: (_border(scan.features["whole"][at]), _linear()),
         "file": lambda: (_file(known, scan), _boosting(seed)),
     }
-    found = []
-    for i, (name, make) in enumerate(seen.items()):
+    results = []
+    for i, (name, make) in enumerate(visible.items()):
         features, model = make()
         folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
         score = cross_val_predict(model, features, truth, groups=group, cv=folds, method="predict_proba")[
             :, 1
         ]
 
-        def measure(weights: Floats, score: Floats = score) -> dict[str, Floats]:
+        def measure(weights: Float64, score: Float64 = score) -> dict[str, Float64]:
             return {
                 "roc_auc": roc_auc(score, truth, weights),
                 "within_sources": roc_auc(score, truth, weights, source),
             }
 
         values, draws = measure(np.ones((1, len(truth)))), intervals.draws(measure, group, _RESAMPLES, seed)
-        found.append(
+        results.append(
             {"name": name, "what": NAMES[name]}
             | {key: _figure(float(values[key][0]), draws[key]) for key in values}
             | {"n": len(truth), "n_positive": int(truth.sum()), "sampled": sampled}
         )
-        progress(f"shortcut probes for {target}", i + 1, len(seen))
-    return found
+        progress(f"shortcut probes for {target}", i + 1, len(visible))
+    return results
 
 
 def roc_auc(
-    score: Floats, truth: NDArray[np.bool_], weights: Floats, source: NDArray[np.intp] | None = None
-) -> Floats:
+    score: Float64, truth: NDArray[np.bool_], weights: Float64, source: NDArray[np.intp] | None = None
+) -> Float64:
     """ROC-AUC under each row of weights: the share of pairs in the right order, ties counted half.
 
     Args:
         score: shape (n,).
         truth: shape (n,).
         weights: shape (resamples, n).
-        source: numbers, shape (n,): then only pairs within a source count, and telling sources apart gains
-            nothing.
+        source: numbers, shape (n,): then only pairs within a source count, so that recognising the source
+            gains nothing.
 
     Returns:
         Shape (resamples,); NaN where no pair has weight.
     """
     parts = [slice(None)] if source is None else [source == s for s in np.unique(source)]
     right, pairs = np.sum([_pairs(score[part], truth[part], weights[:, part]) for part in parts], axis=0)
-    share: Floats = np.divide(right, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    share: Float64 = np.divide(right, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
     return share
 
 
-def _pairs(score: Floats, truth: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
+def _pairs(score: Float64, truth: NDArray[np.bool_], weights: Float64) -> tuple[Float64, Float64]:
     """Weight of the pairs in the right order, and of all pairs."""
     _, rank = np.unique(score, return_inverse=True)
     order = np.argsort(rank, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(rank[order]), 1))  # last place of each run of ties
 
-    def counted(of: NDArray[np.bool_]) -> Floats:
+    def counted(of: NDArray[np.bool_]) -> Float64:
         return np.diff(np.cumsum(weights[:, order] * of[order], axis=1)[:, ends], axis=1, prepend=0)
 
     positive, negative = counted(truth), counted(~truth)
@@ -127,9 +127,9 @@ def _pairs(score: Floats, truth: NDArray[np.bool_], weights: Floats) -> tuple[Fl
     return right, positive.sum(axis=1) * negative.sum(axis=1)
 
 
-def _figure(value: float, draws: Floats) -> dict[str, float | None]:
-    low, high, _ = intervals.interval(draws)
-    rounded = (None if x is None or np.isnan(x) else round(x, 4) for x in (value, low, high))
+def _figure(value: float, draws: Float64) -> dict[str, Any]:
+    figures = (value, *intervals.interval(draws)[:2])
+    rounded = [None if x is None or np.isnan(x) else round(x, 4) for x in figures]
     return dict(zip(("value", "low", "high"), rounded, strict=True))
 
 
@@ -141,7 +141,7 @@ def _linear() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
 
 
-def _border(whole: NDArray[np.uint8]) -> Floats:
+def _border(whole: NDArray[np.uint8]) -> Float64:
     """The outermost eighth on each side, at half the resolution, as one row an image."""
     n, side = whole.shape[:2]
     small = whole.reshape(n, side // 2, 2, side // 2, 2, 3).mean(axis=(2, 4))
@@ -151,16 +151,16 @@ def _border(whole: NDArray[np.uint8]) -> Floats:
     return np.asarray(small[:, ring].reshape(n, -1), dtype=np.float64)
 
 
-def _file(rows: pd.DataFrame, scan: Scan) -> Floats:
-    told = scan.table.loc[rows.index]
-    pixels = (told["width"] * told["height"]).astype(float)
+def _file(rows: pd.DataFrame, scan: Scan) -> Float64:
+    read = scan.table.loc[rows.index]
+    pixels = (read["width"] * read["height"]).astype(float)
     numbers = pd.DataFrame(
         {
-            "width": told["width"].astype(float),
-            "height": told["height"].astype(float),
-            "aspect": told["width"] / told["height"],
-            "bytes a pixel": told["n_bytes"] / pixels,
-            "format": pd.factorize(told["format"], sort=True)[0].astype(float),
+            "width": read["width"].astype(float),
+            "height": read["height"].astype(float),
+            "aspect": read["width"] / read["height"],
+            "bytes a pixel": read["n_bytes"] / pixels,
+            "format": pd.factorize(read["format"], sort=True)[0].astype(float),
         }
     )
     sources = pd.get_dummies(rows["source"], dtype=float)

@@ -1,4 +1,4 @@
-"""From sources to records: every image joined with whatever the tables and folders tell of it."""
+"""From sources to records: every image joined with what tables and folders say about it."""
 
 import contextlib
 import dataclasses
@@ -16,14 +16,14 @@ from melascope.prepare.layouts.facts import DERMOSCOPIC, FIELDS, Facts, clean_id
 from melascope.prepare.layouts.table import Table, read_table
 from melascope.prepare.tree import Tree, open_trees
 
-_EXAMPLES = 5
+_EXAMPLES = 5  # rows and images that are named for each table
 _LABEL = ("diagnosis", "malignant", "melanoma")
 _KEPT = tuple(name for name in FIELDS if name not in ("manipulation", "weightless"))
 
 
 @dataclass(frozen=True)
 class Records:
-    """What was found."""
+    """What the sources hold."""
 
     table: pd.DataFrame
     """One row an image, with RangeIndex: the manifest's columns but `pixel_hash`, `group` and `split`, and
@@ -32,12 +32,12 @@ class Records:
     official: list[tuple[str, str]]
     """Pairs of image ids that an official list calls duplicates."""
     inputs: dict[str, object]
-    """For the audit: what was read, passed over, unreadable, and without an image."""
+    """For the audit: which trees and tables were read, which were skipped, and which rows were of no use."""
 
 
 @dataclass
 class _Read:
-    """A table and what its rows tell."""
+    """A table and what its rows say."""
 
     locator: str
     tree: str
@@ -47,7 +47,7 @@ class _Read:
     by_lesion: dict[str, list[Facts]] = field(default_factory=lambda: defaultdict(list))
     unreadable: list[tuple[int, str]] = field(default_factory=list)
     spoilt: dict[str, str] = field(default_factory=dict)
-    """By image id, why its row is of no use."""
+    """By image id, why its row cannot be used."""
 
 
 def read_records(sources: Sequence[str | Path]) -> Records:
@@ -69,13 +69,13 @@ def read_records(sources: Sequence[str | Path]) -> Records:
         seen.update(member.locator for member in images)
         ids = [folders.id_of(member.name, called, listed) for member in images]
         classes = [folders.class_of(member.name) for member in images]
-        telling = _telling(tables, tree, ids, sum(label.diagnosis is not None for label in classes))
+        relevant = _relevant(tables, tree, ids, sum(label.diagnosis is not None for label in classes))
         for member, name, label in zip(images, ids, classes, strict=True):
-            row = _row(name, telling)
+            row = _row(name, relevant)
             if all(row[key] is None for key in _LABEL):
                 row.update(label._asdict())
             row["source"] = row["source"] or called.partition("/")[0]
-            row["excluded"] = row["excluded"] or _unlabelled(row, telling)
+            row["excluded"] = row["excluded"] or _unlabelled(row, relevant)
             row["path"], row["n_bytes"], row["mark"] = member.locator, member.size, member.mark
             row["given_split"] = folders.split_of(member.name, tree.name)
             row["tree"] = tree.path
@@ -84,22 +84,22 @@ def read_records(sources: Sequence[str | Path]) -> Records:
         given = ", ".join(map(str, sources))
         raise DataError(f"{given}: no images here; give the folder or ZIP that holds them besides the tables")
     frame = _frame(rows)
-    _insist_on_labels(frame, passed_over)
+    _check_labels(frame, passed_over)
     return Records(frame, official, _inputs(trees, tables, passed_over, set(frame["image_id"])))
 
 
 def _trees(sources: Sequence[str | Path]) -> list[Tree]:
     if not sources:
         raise DataError("no source; give a folder, a ZIP or a CSV")
-    found: dict[str, Tree] = {}
+    by_path: dict[str, Tree] = {}
     for source in sources:
         trees = open_trees(source)
         if not any(tree.images or tree.tables for tree in trees):
             ignored = sum(tree.ignored for tree in trees)
             masks = f", only {ignored} masks or superpixels" if ignored else ""
             raise DataError(f"{source}: empty: no images and no tables in it{masks}")
-        found.update({tree.path: tree for tree in trees})
-    return sorted(found.values(), key=lambda tree: (tree.name, tree.path))
+        by_path.update({tree.path: tree for tree in trees})
+    return sorted(by_path.values(), key=lambda tree: (tree.name, tree.path))
 
 
 def _names(trees: list[Tree]) -> list[str]:
@@ -154,11 +154,11 @@ def _read(table: Table, tree: str) -> _Read:
     return result
 
 
-def _telling(tables: list[_Read], tree: Tree, ids: list[str], classed: int) -> list[_Read]:
-    """The tables that speak of a tree, the most telling first.
+def _relevant(tables: list[_Read], tree: Tree, ids: list[str], classed: int) -> list[_Read]:
+    """The tables that describe images of a tree, the most relevant first.
 
-    Folders that name classes are a data set of their own, which another data set's table does not relabel,
-    unless it covers most of it.
+    Folders that name classes are a data set of their own. The table of another data set relabels it only if it
+    lists at least half of its images.
     """
     here = set(ids)
 
@@ -166,33 +166,33 @@ def _telling(tables: list[_Read], tree: Tree, ids: list[str], classed: int) -> l
         common = len(here & table.by_image.keys())
         return common / max(1, len(here | table.by_image.keys()))
 
-    def speaks(table: _Read) -> bool:
+    def applies(table: _Read) -> bool:
         if table.tree == tree.path or classed * 2 < len(ids):
             return True
         return len(here & table.by_image.keys()) * 2 >= len(here)
 
-    chosen = [table for table in tables if speaks(table)]
+    chosen = [table for table in tables if applies(table)]
     return sorted(chosen, key=lambda t: (t.tree != tree.path, -overlap(t), t.rank, t.locator))
 
 
 def _row(name: str, tables: list[_Read]) -> dict[str, object]:
-    told = [facts for table in tables for facts in table.by_image.get(name, ())]
-    lesion = next((facts.lesion_id for facts in told if facts.lesion_id), None)
+    known = [facts for table in tables for facts in table.by_image.get(name, ())]
+    lesion = next((facts.lesion_id for facts in known if facts.lesion_id), None)
     if lesion is not None:
-        told += [facts for table in tables for facts in table.by_lesion.get(lesion, ())]
-    merged = _merge(told)
+        known += [facts for table in tables for facts in table.by_lesion.get(lesion, ())]
+    merged = _merge(known)
     row: dict[str, object] = {key: getattr(merged, key) for key in _KEPT}
     row["image_id"] = name
     if merged.source == "ISIC 2019" and lesion is not None:  # HAM_0000118, BCN_0000550, MSK4_0010987
         row["source"] = f"ISIC 2019/{lesion.partition('_')[0].rstrip('0123456789')}"
-    row["excluded"] = _reason(merged, told)
+    row["excluded"] = _reason(merged, known)
     return row
 
 
-def _merge(told: Iterable[Facts]) -> Facts:
-    """For each field what the first table tells that tells anything."""
+def _merge(known: Iterable[Facts]) -> Facts:
+    """For each field the first value that is known."""
     merged: dict[str, object] = {}
-    for facts in told:
+    for facts in known:
         for key in FIELDS:
             value = getattr(facts, key)
             if value is not None and key not in merged:
@@ -200,8 +200,8 @@ def _merge(told: Iterable[Facts]) -> Facts:
     return dataclasses.replace(Facts(), **merged)  # type: ignore[arg-type]
 
 
-def _reason(merged: Facts, told: list[Facts]) -> str:
-    """Why an image is not fit, or an empty string."""
+def _reason(merged: Facts, known: list[Facts]) -> str:
+    """Why an image cannot be used, or an empty string."""
     if merged.modality is not None and merged.modality != DERMOSCOPIC:
         return f"not dermoscopic: {merged.modality}"
     if merged.manipulation in ("altered", "synthetic"):
@@ -209,7 +209,7 @@ def _reason(merged: Facts, told: list[Facts]) -> str:
     if merged.weightless:
         return "of no weight in the official scoring"
     for target in ("malignant", "melanoma"):
-        if len({getattr(facts, target) for facts in told} - {None}) > 1:
+        if len({getattr(facts, target) for facts in known} - {None}) > 1:
             return "its labels disagree"
     return ""
 
@@ -228,12 +228,12 @@ def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     return frame.astype({"malignant": "boolean", "melanoma": "boolean"})
 
 
-def _insist_on_labels(frame: pd.DataFrame, passed_over: dict[str, str]) -> None:
+def _check_labels(frame: pd.DataFrame, passed_over: dict[str, str]) -> None:
     if frame[["malignant", "melanoma"]].notna().any(axis=None):
         return
     why = f"{len(frame)} images, none with a label"
     if named := frame["diagnosis"].notna().sum():
-        why += f" ({named} with a diagnosis that tells neither target)"
+        why += f" ({named} with a diagnosis that gives neither target)"
     if passed_over:
         locator, reason = next(iter(passed_over.items()))
         why += f"; {locator}: {reason}"

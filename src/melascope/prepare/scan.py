@@ -1,7 +1,6 @@
 """Every image decoded once: its pixel hash, its size and what duplicates and probes need of its pixels.
 
-Results are kept in chunks beside the data set, so that a killed run goes on where it was and a later run
-decodes only what is new.
+Results are kept in chunks beside the data set, so that a killed run resumes and a later run decodes only what is new.
 """
 
 import hashlib
@@ -26,7 +25,7 @@ from melascope.progress import Progress, silent
 
 CHUNK = 512
 FOLDER = ".scan"
-_VERSION = 1  # of what is computed; a new one forgets the old chunks
+_VERSION = 1  # of what is computed; a new version discards old chunks
 _COLUMNS = ("pixel_hash", "width", "height", "n_bytes", "format", "error")
 
 Chunk = dict[str, NDArray[Any]]
@@ -34,7 +33,7 @@ Chunk = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Scan:
-    """What is known of n images, aligned with the records."""
+    """What was read of n images, aligned with the records."""
 
     table: pd.DataFrame
     """RangeIndex; pixel_hash (SHA-256 over shape and pixels), width and height in pixels, n_bytes, format
@@ -43,7 +42,9 @@ class Scan:
     """`features.describe` of each image, stacked: first axis n; zero where there is an error."""
 
 
-def scan(records: pd.DataFrame, out: Path, jobs: int | None = None, progress: Progress = silent) -> Scan:
+def scan_images(
+    records: pd.DataFrame, out: Path, jobs: int | None = None, progress: Progress = silent
+) -> Scan:
     """Decode and describe every image.
 
     Args:
@@ -68,7 +69,7 @@ def scan(records: pd.DataFrame, out: Path, jobs: int | None = None, progress: Pr
     for path in missing:
         chunk = _load(path)
         if chunk is None:
-            raise MelascopeError(f"{path}: vanished while it was needed; run the command again")
+            raise MelascopeError(f"{path}: vanished while it was needed; run the same command again")
         loaded[path] = chunk
     for stale in set(folder.glob("*.npz")) - keys.keys():
         stale.unlink(missing_ok=True)
@@ -111,8 +112,8 @@ def _make(missing: list[Path], keys: dict[Path, list[str]], jobs: int) -> Iterat
                 yield future.result()
         except BrokenProcessPool as error:
             raise MelascopeError(
-                "a process that reads images was killed, perhaps for want of memory; run the same command "
-                "again with --jobs 1, it goes on where it was"
+                "a process that reads images was killed, probably out of memory; "
+                "run the same command with --jobs 1 to resume"
             ) from error
         finally:
             for future in waiting:
@@ -121,13 +122,12 @@ def _make(missing: list[Path], keys: dict[Path, list[str]], jobs: int) -> Iterat
 
 def _scan_chunk(path: Path, locators: list[str]) -> Path:
     rows = [_scan_image(locator) for locator in locators]
-    described = next((found for _, found in rows if found), None) or features.describe(
-        np.zeros((1, 1, 3), np.uint8)
-    )
-    blank = {name: np.zeros_like(value) for name, value in described.items()}
+    example = next((described for _, described in rows if described), None)
+    example = example or features.describe(np.zeros((1, 1, 3), np.uint8))
+    blank = {name: np.zeros_like(value) for name, value in example.items()}
     chunk: Chunk = {name: np.array([row[name] for row, _ in rows]) for name in _COLUMNS}
     for name in blank:
-        chunk[f"feature_{name}"] = np.stack([(found or blank)[name] for _, found in rows])
+        chunk[f"feature_{name}"] = np.stack([(described or blank)[name] for _, described in rows])
     with files.replacing(path) as beside, beside.open("wb") as file:
         np.savez(file, **chunk)  # type: ignore[arg-type]
     return path

@@ -57,7 +57,7 @@ class Tree:
 
 
 def open_trees(source: str | Path) -> list[Tree]:
-    """See what one argument of the command holds.
+    """List what one argument of the command holds.
 
     Args:
         source: a folder, a ZIP or a CSV. ZIPs that lie in a folder are trees of their own.
@@ -67,9 +67,9 @@ def open_trees(source: str | Path) -> list[Tree]:
     """
     path = Path(source).resolve()
     if path.is_dir():
-        found = list(_walk(path))
-        archives = [member.locator for member in found if _suffix(member.name) == ".zip"]
-        return [_tree(path, found), *(_tree(Path(zip_), list(_members(zip_))) for zip_ in archives)]
+        members = list(_walk(path))
+        archives = [member.locator for member in members if _suffix(member.name) == ".zip"]
+        return [_tree(path, members), *(_tree(Path(zip_), list(_members(zip_))) for zip_ in archives)]
     if not path.is_file():
         raise DataError(f"{source}: no such folder, ZIP or CSV")
     if path.suffix.lower() == ".zip":
@@ -112,11 +112,11 @@ def _images_of(source: str) -> Iterator[str]:
                 yield f"{named}{files.MEMBER}{member.name}"
 
 
-def _tree(path: Path, found: list[Member]) -> Tree:
-    found = sorted(found, key=lambda member: member.name)
-    images = [member for member in found if _suffix(member.name) in EXTENSIONS]
+def _tree(path: Path, members: list[Member]) -> Tree:
+    members = sorted(members, key=lambda member: member.name)
+    images = [member for member in members if _suffix(member.name) in EXTENSIONS]
     photographs = tuple(m for m in images if not m.stem.lower().endswith(_NOT_PHOTOGRAPHS))
-    tables = tuple(member for member in found if _suffix(member.name) in TABLE_EXTENSIONS)
+    tables = tuple(member for member in members if _suffix(member.name) in TABLE_EXTENSIONS)
     passed_over = tuple(m for m in images if m.stem.lower().endswith(_NOT_PHOTOGRAPHS))
     return Tree(str(path), photographs, tables, passed_over)
 
@@ -140,7 +140,7 @@ def _walk(root: Path) -> Iterator[Member]:
             if not _printable(str(path)):
                 shown = str(path).encode("utf-8", "replace").decode()
                 raise DataError(f"{shown}: a name that is not UTF-8; rename the file")
-            if stat.S_ISREG(status.st_mode):  # reading a pipe or a device could wait for ever
+            if stat.S_ISREG(status.st_mode):  # reading a pipe or a device could block forever
                 yield _file(path, path.relative_to(root).as_posix(), status)
 
 
@@ -149,7 +149,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _file(path: Path, name: str, status: os.stat_result) -> Member:
-    # The second time also tells of a permission that was mended.
+    # The second time changes with the permissions too, so that a corrected one is noticed.
     return Member(name, str(path), status.st_size, f"{status.st_mtime_ns}.{status.st_ctime_ns}")
 
 

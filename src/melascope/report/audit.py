@@ -36,7 +36,7 @@ def write(audit: dict[str, Any], manifest: pd.DataFrame, out: Path) -> Path:
     """Write the page.
 
     Args:
-        audit: what `melascope.prepare.audit.audit` found, and what `prepare` added.
+        audit: what `melascope.prepare.audit.measure` returns, and what `prepare` added.
         manifest: the rows that the audit's positions refer to, with absolute locators.
         out: the data set folder.
 

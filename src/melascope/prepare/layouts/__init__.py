@@ -1,7 +1,6 @@
 """Source layouts: each kind of table recognises itself by its columns and yields facts, row by row.
 
-To add one, write a `Layout` and put it into `LAYOUTS`, the most particular first: what it tells goes before
-what the later ones tell.
+To add one, write a `Layout` and put it into `LAYOUTS`, the most specific first: earlier layouts take precedence.
 """
 
 from melascope.errors import DataError
@@ -14,17 +13,17 @@ DUPLICATES = ("image_name_1", "image_name_2")  # the official list of ISIC 2020
 
 
 def recognise(table: Table) -> int:
-    """Find the layout of a table; its place in `LAYOUTS` is its rank.
+    """Give the layout of a table; its place in `LAYOUTS` is its rank.
 
     Raises:
-        DataError: if there is none; says which columns were found and what would be accepted.
+        DataError: if there is none; names the table's columns and those that would be accepted.
     """
     for rank, layout in enumerate(LAYOUTS):
         if layout.recognises(table):
             return rank
-    found = "no header line" if table.headless else ", ".join(table.columns[:12])
+    columns = "no header line" if table.headless else ", ".join(table.columns[:12])
     accepted = "; ".join(f"{layout.name} ({layout.accepts})" for layout in LAYOUTS)
-    raise DataError(f"{table.locator}: unknown columns: {found}. Accepted: {accepted}")
+    raise DataError(f"{table.locator}: unknown columns: {columns}. Accepted: {accepted}")
 
 
 def lists_duplicates(table: Table) -> bool:

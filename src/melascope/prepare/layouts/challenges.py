@@ -11,9 +11,9 @@ from melascope.prepare.layouts.facts import (
     flag,
     has_id,
     image_id,
+    label_fields,
     number,
     person_and_place,
-    told,
     word,
 )
 from melascope.prepare.layouts.table import Row, Table
@@ -42,7 +42,7 @@ def _read_2016(row: Row) -> Facts:
     value = row[_label_column(tuple(row))].lower()
     if value not in _BINARY:
         raise ValueError(f"the class is {value!r}")
-    return Facts(image_id=image_id(row), **_of(2016), **told(from_word(_BINARY[value])))
+    return Facts(image_id=image_id(row), **_of(2016), **label_fields(from_word(_BINARY[value])))
 
 
 def _is_2017(table: Table) -> bool:
@@ -55,7 +55,9 @@ def _read_2017(row: Row) -> Facts:
         raise ValueError("both melanoma and seborrheic keratosis")
     label: dict[str, Any] = {}
     if melanoma or keratosis or (melanoma, keratosis) == (False, False):  # neither is a nevus
-        label = told(from_word("melanoma" if melanoma else "seborrheic keratosis" if keratosis else "nevus"))
+        label = label_fields(
+            from_word("melanoma" if melanoma else "seborrheic keratosis" if keratosis else "nevus")
+        )
     return Facts(image_id=image_id(row), **_of(2017), **label)
 
 
@@ -71,7 +73,7 @@ def _read_one_hot(row: Row, year: int) -> Facts:
         image_id=image,
         weightless=image in _WEIGHTLESS or weight == 0 or None,
         **_of(year),
-        **told(one_hot(row, _CODES)),
+        **label_fields(one_hot(row, _CODES)),
     )
 
 
@@ -104,7 +106,7 @@ def _read_2020(row: Row) -> Facts:
     label = Label(
         named.diagnosis or ("melanoma" if melanoma else "benign"), None if open_ else melanoma, melanoma
     )
-    return Facts(image_id=image_id(row), **_of(2020), **person_and_place(row), **told(label))
+    return Facts(image_id=image_id(row), **_of(2020), **person_and_place(row), **label_fields(label))
 
 
 def _is_grouping(table: Table) -> bool:

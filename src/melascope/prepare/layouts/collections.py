@@ -10,9 +10,9 @@ from melascope.prepare.layouts.facts import (
     flag,
     has_id,
     image_id,
+    label_fields,
     modality,
     person_and_place,
-    told,
     word,
 )
 from melascope.prepare.layouts.table import Row, Table
@@ -39,7 +39,7 @@ def _read_export(row: Row) -> Facts:
         license=word(row, "copyright_license"),
         attribution=attribution,
         **person_and_place(row),
-        **told(_archive_label(row)),
+        **label_fields(_archive_label(row)),
     )
 
 
@@ -69,7 +69,7 @@ def _read_ham10000(row: Row) -> Facts:
         modality=DERMOSCOPIC,
         license=NON_COMMERCIAL,
         **person_and_place(row),
-        **told(from_word(row["dx"])),
+        **label_fields(from_word(row["dx"])),
     )
 
 
@@ -83,7 +83,7 @@ def _read_milk10k(row: Row) -> Facts:
     if lesion is None:
         raise ValueError("no lesion id")
     label = one_hot(row, _MILK_CODES)
-    return Facts(lesion_id=lesion, source="MILK10k", year=2025, license=NON_COMMERCIAL, **told(label))
+    return Facts(lesion_id=lesion, source="MILK10k", year=2025, license=NON_COMMERCIAL, **label_fields(label))
 
 
 def _is_plain(table: Table) -> bool:
@@ -106,7 +106,7 @@ def _read_plain(row: Row) -> Facts:
         license=word(row, "copyright_license", "license"),
         attribution=word(row, "attribution"),
         **person_and_place(row),
-        **told(label),
+        **label_fields(label),
     )
 
 

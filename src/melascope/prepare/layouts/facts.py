@@ -1,4 +1,4 @@
-"""What one row of a table, or a place in a folder, tells of an image or of a lesion."""
+"""What one row of a table, or a place in a folder, says about an image or a lesion."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _DOWNSAMPLED = re.compile(r"_downsampled$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Whatever is known; None where it is not."""
+    """What is known; None where it is not."""
 
     image_id: str | None = None
     lesion_id: str | None = None
@@ -63,8 +63,8 @@ def image_id(row: Row) -> str:
         ValueError: if the cell is empty.
     """
     for column in ID_COLUMNS:
-        if found := clean_id(row.get(column, "")):
-            return found
+        if name := clean_id(row.get(column, "")):
+            return name
     raise ValueError("no image id")
 
 
@@ -92,7 +92,7 @@ def is_archive_id(name: str) -> bool:
 
 
 def word(row: Row, *columns: str) -> str | None:
-    """The first of some cells that tells something."""
+    """The first of some cells that is not empty or a word for empty."""
     for column in columns:
         value = row.get(column, "")
         if value.lower() not in _EMPTY:
@@ -136,8 +136,8 @@ def flag(row: Row, column: str) -> bool | None:
     return known[value.lower()]
 
 
-def told(label: Label) -> dict[str, Any]:
-    """A label as fields of `Facts`; nothing where nothing is known."""
+def label_fields(label: Label) -> dict[str, Any]:
+    """A label as fields of `Facts`; empty where nothing is known."""
     return {} if label == UNKNOWN else label._asdict()
 
 
@@ -187,7 +187,7 @@ _SKIN_TYPES = {str(i): roman for i, roman in enumerate(("I", "II", "III", "IV", 
 
 
 def person_and_place(row: Row) -> dict[str, Any]:
-    """What most tables can tell besides the label, as fields of `Facts`."""
+    """What most tables hold besides the label, as fields of `Facts`."""
     age = word(row, "age_approx", "age")
     site = word(row, *SITE_COLUMNS)
     sex = word(row, "sex")
@@ -206,6 +206,6 @@ def person_and_place(row: Row) -> dict[str, Any]:
 
 
 def _age(value: str | None) -> float | None:
-    # Ages are written 55, 55.0 or 85+; a row is not worth losing over any other way.
-    found = re.match(r"\d+(\.\d+)?", value or "")
-    return float(found.group()) if found else None
+    # Ages are written 55, 55.0 or 85+; a row is not refused for another notation.
+    years = re.match(r"\d+(\.\d+)?", value or "")
+    return float(years.group()) if years else None

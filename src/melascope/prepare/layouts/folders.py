@@ -1,4 +1,4 @@
-"""What the folders above an image tell: its class and its split."""
+"""What the folders above an image say: its class and its split."""
 
 import re
 from pathlib import PurePosixPath

@@ -1,4 +1,4 @@
-"""A CSV file as rows of named cells, whatever wrote it."""
+"""A CSV file as rows of named cells, in the dialect of any program."""
 
 import csv
 import io
