@@ -1,4 +1,4 @@
-"""What is looked for in a `.keras` file before Keras sees it: each refusal, and what is let through."""
+"""Inspection of a `.keras` file before Keras loads it: each refusal, and what is let through."""
 
 import io
 import json
@@ -94,7 +94,7 @@ def test_every_family_is_let_through(name, tmp_path):
         "short",
     ],
 )
-def test_what_is_no_model_is_one_line(data, why, tmp_path):
+def test_a_file_that_is_not_a_model_is_one_line(data, why, tmp_path):
     (tmp_path / "no.keras").write_bytes(data)
     with pytest.raises(ModelError, match=why) as caught:
         keras_file.inspect(tmp_path / "no.keras")
@@ -111,7 +111,7 @@ def test_two_members_of_one_name_are_refused(tmp_path):
         keras_file.inspect(tmp_path / "twice.keras")
 
 
-def test_weights_that_would_fill_the_memory_are_not_unpacked(tmp_path, monkeypatch):
+def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(keras_file, "MAX_BYTES", 2**20)
     (tmp_path / "bomb.keras").write_bytes(zipped({**WHOLE, "model.weights.h5": "0" * 2**21}))
     with pytest.raises(ModelError, match=r"model\.weights\.h5 unpacks to 2 MiB, too much"):
@@ -139,9 +139,7 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wEAAAA=", "defaults":
     ids=["lambda", "saved-model", "torch", "custom", "registered", "function", "download", "huge"],
 )
 @pytest.mark.parametrize("place", ["layer", "activation"])
-def test_what_runs_code_or_eats_memory_never_reaches_keras(
-    layer, why, place, tiny_model, tmp_path, monkeypatch
-):
+def test_dangerous_graphs_never_reach_keras(layer, why, place, tiny_model, tmp_path, monkeypatch):
     def plant(config: dict[str, Any]) -> None:
         if place == "layer":
             config["config"]["layers"].append(layer)
@@ -149,7 +147,7 @@ def test_what_runs_code_or_eats_memory_never_reaches_keras(
             config["config"]["layers"][2]["config"]["activation"] = layer
 
     planted = altered(tiny_model, tmp_path / "planted.keras", plant)
-    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras saw it"))
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras loaded it"))
     with pytest.raises(ModelError, match=why):
         network.load(planted)
 
@@ -165,22 +163,22 @@ def test_weights_of_another_network_are_refused(tiny_model, tmp_path):
         network.load(mixed)
 
 
-def _external(file: h5py.File, folder: Path) -> None:
+def external(file: h5py.File, folder: Path) -> None:
     (folder / "secret").write_bytes(bytes(64))
     file.create_dataset("x", (16,), "f4", external=[(str(folder / "secret"), 0, 64)])
 
 
-def _virtual(file: h5py.File, folder: Path) -> None:
+def virtual(file: h5py.File, folder: Path) -> None:
     layout = h5py.VirtualLayout((4,), "f4")
     layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "x", (4,))
     file.create_virtual_dataset("x", layout)
 
 
-def _huge(file: h5py.File, folder: Path) -> None:
+def huge(file: h5py.File, folder: Path) -> None:
     file.create_dataset("x", (2**40,), "f4", chunks=(2**10,), compression="gzip")
 
 
-def _circle(file: h5py.File, folder: Path) -> None:
+def circle(file: h5py.File, folder: Path) -> None:
     file["group/again"] = file.create_group("group")
 
 
@@ -189,11 +187,11 @@ def _circle(file: h5py.File, folder: Path) -> None:
     [
         (lambda file, _: file.__setitem__("x", h5py.ExternalLink("/etc/passwd", "/x")), "'x', a link"),
         (lambda file, _: file.__setitem__("x", h5py.SoftLink("/layers")), "'x', a link"),
-        (_external, "/x, which is not plain numbers"),
-        (_virtual, "/x, which is not plain numbers"),
+        (external, "/x, which is not plain numbers"),
+        (virtual, "/x, which is not plain numbers"),
         (lambda file, _: file.create_dataset("x", data=np.array([b"text"], "S4")), "not plain numbers"),
-        (_huge, "unpack to more than 1024 MiB"),
-        (_circle, None),
+        (huge, "unpack to more than 1024 MiB"),
+        (circle, None),
     ],
     ids=["external-link", "soft-link", "external-data", "virtual", "text", "huge", "circle"],
 )

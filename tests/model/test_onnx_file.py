@@ -1,4 +1,4 @@
-"""What is looked for in an `.onnx` file before ONNX Runtime sees it, against the library that defines the format."""
+"""Inspection of an `.onnx` file before ONNX Runtime loads it, against the library that defines the format."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from melascope.errors import ModelError
 from melascope.model import onnx_file
 
 
-def test_an_honest_model_is_described_as_its_own_library_does(tiny_model):
+def test_a_model_is_described_as_by_the_onnx_library(tiny_model):
     data = tiny_model.with_suffix(".onnx").read_bytes()
-    found, expected = onnx_file.inspect(data, "tiny.onnx"), onnx.load_from_string(data)
-    assert found.operations == Counter(node.op_type for node in expected.graph.node)
-    assert found.parameters == sum(numpy_helper.to_array(item).size for item in expected.graph.initializer)
-    assert found.inputs == {"image": "float32 (batch, 48, 48, 3)"}
-    assert found.outputs == {
+    graph, expected = onnx_file.inspect(data, "tiny.onnx"), onnx.load_from_string(data)
+    assert graph.operations == Counter(node.op_type for node in expected.graph.node)
+    assert graph.parameters == sum(numpy_helper.to_array(item).size for item in expected.graph.initializer)
+    assert graph.inputs == {"image": "float32 (batch, 48, 48, 3)"}
+    assert graph.outputs == {
         "logits": "float32 (batch, 2)",
         "cam": "float32 (batch, 2, 5, 5)",
         "views": "float32 (batch, 24)",
     }
-    assert found.notes == {item.key: item.value for item in expected.metadata_props}
-    assert found.notes["graph_sha256"] == found.sha256
+    assert graph.notes == {item.key: item.value for item in expected.metadata_props}
+    assert graph.notes["graph_sha256"] == graph.sha256
     expected.graph.initializer[0].raw_data = bytes(len(expected.graph.initializer[0].raw_data))
-    assert onnx_file.inspect(expected.SerializeToString(), "tiny.onnx").sha256 != found.sha256
+    assert onnx_file.inspect(expected.SerializeToString(), "tiny.onnx").sha256 != graph.sha256
 
 
 def model() -> onnx.ModelProto:
@@ -103,7 +103,7 @@ def sparse(m: onnx.ModelProto) -> None:
         (lambda m: setattr(m.graph, "doc_string", "x" * 2**23), "larger than that of any network"),
     ],
 )
-def test_what_a_converted_network_needs_not_have_is_refused(plant, why):
+def test_what_no_converted_network_needs_is_refused(plant, why):
     changed = model()
     plant(changed)
     with pytest.raises(ModelError, match=f"^bad.onnx: .*{why}") as caught:
@@ -114,7 +114,7 @@ def test_what_a_converted_network_needs_not_have_is_refused(plant, why):
 @pytest.mark.parametrize(
     "data", [b"", b"text", b"\xff" * 100, b"\x3a\xff\xff\xff\xff\x0f", b"\x3a\x02\x08\x80"]
 )
-def test_what_is_not_onnx_is_one_line(data):
+def test_a_file_that_is_not_onnx_is_one_line(data):
     with pytest.raises(ModelError, match=r"^bad\.onnx: not an ONNX model"):
         onnx_file.inspect(data, "bad.onnx")
 

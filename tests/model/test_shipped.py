@@ -24,16 +24,16 @@ NAMES = ("base_model", "finetuned_model")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_files_belong_together_and_are_small(name):
-    found = describe(MODELS / name)
-    assert [Path(item["path"]).suffix for item in found["files"]] == [".keras", ".onnx"]
-    assert all(item["belongs_to_card"] for item in found["files"])
-    assert all(item["bytes"] < 25 * 2**20 for item in found["files"])
-    assert found["identity"] == f"{name}@{sha256(MODELS / f'{name}.keras')[:12]}"
-    assert set(found["card"]["threshold"]) == {"malignant", "melanoma"}
-    assert "non-commercial" in found["card"]["license"]
+    described = describe(MODELS / name)
+    assert [Path(item["path"]).suffix for item in described["files"]] == [".keras", ".onnx"]
+    assert all(item["belongs_to_card"] for item in described["files"])
+    assert all(item["bytes"] < 25 * 2**20 for item in described["files"])
+    assert described["identity"] == f"{name}@{sha256(MODELS / f'{name}.keras')[:12]}"
+    assert set(described["card"]["threshold"]) == {"malignant", "melanoma"}
+    assert "non-commercial" in described["card"]["license"]
 
 
-def test_prediction_needs_no_model_to_be_named_and_converts_nothing(tmp_path):
+def test_prediction_takes_the_shipped_model_and_converts_nothing(tmp_path):
     Image.fromarray(draw(1, NEVUS).pixels).save(tmp_path / "nevus.png")
     code = (
         "import sys\nfrom melascope.cli.main import main\n"
@@ -49,24 +49,24 @@ def test_prediction_needs_no_model_to_be_named_and_converts_nothing(tmp_path):
     assert SHIPPED.with_suffix(".onnx").samefile(MODELS / "finetuned_model.onnx")
 
 
-def test_the_shipped_model_tells_real_melanomas_from_nevi(shared_data):
-    """Images it was trained on, so no measure of skill; a model that is broken or mixed up would not."""
+def test_the_shipped_model_separates_melanomas_from_nevi(shared_data):
+    """The model was trained on these images, so this shows only that it is not broken or mixed up."""
     rows = (shared_data / "HAM10000_metadata.csv").read_text().splitlines()
     columns = rows[0].split(",")
-    told = [dict(zip(columns, row.split(","), strict=True)) for row in rows[1:]]
+    lesions = [dict(zip(columns, row.split(","), strict=True)) for row in rows[1:]]
     archive = shared_data / "ISIC2018_Task3_Training_Input.zip"
     with zipfile.ZipFile(archive) as source:
         members = {Path(name).stem: name for name in source.namelist()}
     predictor = Predictor.load(SHIPPED)
     means = []
     for diagnosis in ("mel", "nv"):
-        ids = [row["image_id"] for row in told if row["dx"] == diagnosis][:40]
+        ids = [row["image_id"] for row in lesions if row["dx"] == diagnosis][:40]
         answers = predictor.predict([f"{archive}::{members[name]}" for name in ids])
         means.append(sum(answer.melanoma for answer in answers) / len(ids))
     assert means[0] > 5 * means[1]
 
 
-def test_the_shipped_gate_knows_drawn_lesions_and_refuses_what_is_none():
+def test_the_shipped_gate_separates_lesions_from_clutter():
     predictor = Predictor.load(SHIPPED)
     lesions = [predictor.answer(draw(i, NEVUS).pixels).status for i in range(30)]
     assert lesions.count("ok") >= 27
@@ -76,8 +76,8 @@ def test_the_shipped_gate_knows_drawn_lesions_and_refuses_what_is_none():
         assert all(answer.label is None for answer in answers if answer.status == "refused")
 
 
-def test_the_shipped_gate_takes_real_dermoscopy_and_refuses_close_ups(shared_data):
-    """Close-ups of the archive that the gate learned from: no measure of skill, but it must be there."""
+def test_the_shipped_gate_separates_dermoscopy_from_close_ups(shared_data):
+    """The gate was trained on these images, so this shows only that it is there and works."""
     archive = shared_data / "ISIC-images.zip"
     with zipfile.ZipFile(archive) as source:
         name = next(item for item in source.namelist() if item.endswith("metadata.csv"))

@@ -1,7 +1,4 @@
-"""`model.json`, the card that travels with a model: what went in, what comes out, and how far to trust it.
-
-Read by inference, so it imports no framework.
-"""
+"""`model.json`, the card of a model: what went in, what comes out, and how far to trust it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,13 +11,13 @@ from numpy.typing import NDArray
 
 from melascope import files
 from melascope.errors import ModelError
-from melascope.labels import TARGETS
+from melascope.labels import NOTICE, TARGETS
 from melascope.model.decision import CONFIDENCE, Calibration, Floats, OperatingPoint, PredictionSets
 
 FORMAT = 3
 INTENDED_USE = (
-    "Research on dermoscopic images of single skin lesions. It supports a clinician and never replaces "
-    "one; it is not a medical device and must not decide about a patient."
+    f"{NOTICE} It is for dermoscopic images of single skin lesions. "
+    "It is not a medical device and must not decide about a patient."
 )
 MEANING = {
     "malignant": "probability that the lesion is malignant, of any kind",
@@ -32,8 +29,8 @@ MEANING = {
 class Card:
     """What `model.json` holds.
 
-    Mappings by target always have the key `malignant`. `melanoma` is absent where the data told too little of
-    it to learn, such as folders named benign and malignant: the output is then not to be shown.
+    Mappings by target always have the key `malignant`. `melanoma` is absent where the data had too few labels of it,
+    such as folders named benign and malignant. That output is then not shown.
     """
 
     name: str
@@ -45,7 +42,7 @@ class Card:
     input_size: int
     """Side in pixels of the square that the network sees; RGB, values 0 to 255."""
     calibration: Mapping[str, Calibration]
-    """By target: from logit to probability, fitted on validation."""
+    """By target: the map from logit to probability, fitted on validation."""
     operating_points: Mapping[str, Sequence[OperatingPoint]]
     """By target, chosen on validation; the same sensitivities for each."""
     sensitivity: float
@@ -53,20 +50,19 @@ class Card:
     keras_sha256: str
     """Hash of the `.keras` file that this card describes."""
     prediction_sets: PredictionSets = field(default_factory=PredictionSets)
-    """Which answer on malignant is ruled out where, chosen on validation."""
+    """For malignant, fitted on validation."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """The data set: hash, counts by split and source, licences."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Settings and course of the training."""
     gate: Mapping[str, Any] = field(default_factory=dict)
-    """Of the recogniser: `sha256` of its file, and how it did where it was fitted (see `melascope.learn.fit_gate`);
-    empty without one."""
+    """`sha256` of the gate's file, and how well it separates (see `melascope.learn.fit_gate`); empty without a gate."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Figures on validation, with intervals and n."""
     versions: Mapping[str, str] = field(default_factory=dict)
     calibrated_on: Mapping[str, Any] = field(default_factory=dict)
-    """By target what calibration and operating points rest on: `n`, `n_positive`, `n_groups`, and cross-validated
-    `log_loss` by method."""
+    """By target: the `n`, `n_positive` and `n_groups` that calibration and operating points rest on, and the
+    cross-validated `log_loss` by method."""
     license: str = "unknown"
     created: str = ""
 
@@ -106,24 +102,24 @@ class Card:
     def probability(self, logits: Floats) -> NDArray[np.float64]:
         """Calibrated probability of each of `TARGETS`.
 
-        A melanoma is malignant, so it is never more probable than that: two calibrations alone would not know. Where
-        they contradict each other, both become their geometric mean (pool adjacent violators, of log probabilities:
-        Ayer et al. 1955), so that a suspicion of melanoma also raises that of malignancy.
+        A melanoma is malignant, so its probability must not be higher. Where two calibrations contradict this, both
+        become their geometric mean (pool adjacent violators, of log probabilities: Ayer et al. 1955). So a suspicion
+        of melanoma also raises that of malignancy.
 
         Args:
             logits: shape (N, targets).
 
         Returns:
-            Shape (N, targets); NaN for a target that the model did not learn.
+            Shape (N, targets), 0 to 1; NaN for a target that the model was not trained for.
         """
-        found = np.full(np.shape(logits), np.nan)
+        result = np.full(np.shape(logits), np.nan)
         for i, name in enumerate(TARGETS):
             if name in self.calibration:
-                found[:, i] = self.calibration[name](logits[:, i])
+                result[:, i] = self.calibration[name](logits[:, i])
         malignant, melanoma = (TARGETS.index(name) for name in ("malignant", "melanoma"))
-        against = found[:, melanoma] > found[:, malignant]
-        found[against] = np.sqrt(found[against].prod(axis=1, keepdims=True))
-        return found
+        contrary = result[:, melanoma] > result[:, malignant]
+        result[contrary] = np.sqrt(result[contrary].prod(axis=1, keepdims=True))
+        return result
 
     @property
     def identity(self) -> str:
@@ -135,7 +131,7 @@ class Card:
         files.write_text(path, json.dumps(self.document(), indent=2) + "\n")
 
     def document(self) -> dict[str, Any]:
-        """What the file holds: the fields, and what is the same for every model."""
+        """What the file holds: the fields, and what follows from them or is the same for every model."""
         return {
             "format": FORMAT,
             **asdict(self),
@@ -157,23 +153,8 @@ class Card:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 raise ModelError(f"{path}: a card of format {document['format']}; this reads {FORMAT}")
-            values = {name: document[name] for name in cls.__dataclass_fields__}
-            values["calibration"] = {k: Calibration.of(v) for k, v in values["calibration"].items()}
-            values["operating_points"] = {
-                name: tuple(OperatingPoint(**point) for point in points)
-                for name, points in values["operating_points"].items()
-            }
-            values["prediction_sets"] = PredictionSets(**values["prediction_sets"])
-            card = cls(**values)
-            if not {TARGETS[0]} <= set(card.calibration) == set(card.operating_points) <= set(TARGETS):
-                raise ValueError("calibration and operating points must be given for the same targets")
-            if not all(0 <= end <= 1 for end in (card.prediction_sets.low, card.prediction_sets.high)):
-                raise ValueError("the ends of prediction sets must be probabilities")
-            for points in card.operating_points.values():
-                if not all(0 <= point.threshold <= 1 for point in points):
-                    raise ValueError("a threshold must be a probability")
-                if card.sensitivity not in [point.sensitivity for point in points]:
-                    raise ValueError(f"an operating point for the sensitivity {card.sensitivity} is missing")
+            card = cls._of(document)
+            card._check()
         except FileNotFoundError as error:
             raise ModelError(f"{path}: missing; a model is a .keras file with its .json beside it") from error
         except OSError as error:
@@ -181,3 +162,26 @@ class Card:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{path}: not a model's card ({type(error).__name__}: {error})") from error
         return card
+
+    @classmethod
+    def _of(cls, document: dict[str, Any]) -> Self:
+        values = {name: document[name] for name in cls.__dataclass_fields__}
+        values["calibration"] = {k: Calibration.of(v) for k, v in values["calibration"].items()}
+        values["operating_points"] = {
+            name: tuple(OperatingPoint(**point) for point in points)
+            for name, points in values["operating_points"].items()
+        }
+        values["prediction_sets"] = PredictionSets(**values["prediction_sets"])
+        return cls(**values)
+
+    def _check(self) -> None:
+        """Raise ValueError for values that make no decision."""
+        if not {TARGETS[0]} <= set(self.calibration) == set(self.operating_points) <= set(TARGETS):
+            raise ValueError("calibration and operating points must be given for the same targets")
+        if not all(0 <= end <= 1 for end in (self.prediction_sets.low, self.prediction_sets.high)):
+            raise ValueError("the ends of prediction sets must be probabilities")
+        for points in self.operating_points.values():
+            if not all(0 <= point.threshold <= 1 for point in points):
+                raise ValueError("a threshold must be a probability")
+            if self.sensitivity not in [point.sensitivity for point in points]:
+                raise ValueError(f"an operating point for the sensitivity {self.sensitivity} is missing")

@@ -1,7 +1,4 @@
-"""From a network's logit to a probability and a decision, as a model's card keeps them.
-
-Read by inference, so it imports numpy alone; `melascope.learn.fit_decision` fits what is kept here.
-"""
+"""From a network's logit to a probability and a decision; `melascope.learn.fit_decision` fits them."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,14 +8,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-DIGITS = 6  # of probabilities in rows, and of thresholds; decisions are taken on these, so that a row explains itself
+DIGITS = 6  # of probabilities and thresholds in rows; decisions use the rounded values, so that a row is consistent
 CONFIDENCE = 0.95  # with which an operating point holds its sensitivity
 COVERAGE = 0.95  # of conformal prediction sets
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A map from logit to probability that never falls."""
+    """A monotonic map from logit to probability."""
 
     method: str
     """`temperature`, `platt` or `isotonic`."""
@@ -26,14 +23,14 @@ class Calibration:
     """Of the logit inside a sigmoid; 1 / temperature for temperature scaling. Unused with knots."""
     offset: float = 0.0
     knots: tuple[tuple[float, float], ...] = ()
-    """Logit and probability, rising; between them the map is straight, beyond them flat."""
+    """Rising pairs of logit and probability; between them the map is straight, beyond them flat."""
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Self:
-        """What JSON holds of it.
+        """From JSON.
 
         Raises:
-            ValueError, TypeError: if it is no such map.
+            ValueError, TypeError: if the map is not monotonic, or does not give probabilities.
         """
         knots = tuple((float(z), float(p)) for z, p in document.get("knots", ()))
         made = cls(document["method"], float(document["slope"]), float(document["offset"]), knots)
@@ -67,34 +64,34 @@ class OperatingPoint:
     """A threshold and what it is for."""
 
     sensitivity: float
-    """Wanted, 0 to 1."""
+    """The target, 0 to 1."""
     threshold: float
     """Calibrated probability from which on the answer is yes."""
     held: bool
-    """Whether validation bears it out with `CONFIDENCE`; else it had too few positives, and the threshold only
-    reached the sensitivity there."""
+    """Whether validation shows the sensitivity with `CONFIDENCE`; if not, there were too few positives, and the
+    threshold only reached the sensitivity there."""
 
 
 @dataclass(frozen=True)
 class PredictionSets:
-    """Which of both answers is ruled out at a probability of malignancy; see `melascope.learn.conformal`.
+    """Conformal prediction sets for malignancy; see `melascope.learn.conformal`.
 
-    Malignant is ruled out below `low`, benign above `high`. By default, neither ever is.
+    Malignant is ruled out below a probability of `low`, benign above `high`. By default, neither is ruled out.
     """
 
     coverage: float = COVERAGE
-    """Least share of the cases of either class for which their answer is not ruled out, 0 to 1."""
+    """For at least this share of each class, the true class is not ruled out; 0 to 1."""
     low: float = 0.0
     high: float = 1.0
     malignant: int = 0
-    """Cases that it rests on."""
+    """Number of malignant cases that the limits rest on."""
     benign: int = 0
 
     def weak(self, probability: Floats, called: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Whether the answer is not the only one left.
+        """Whether the prediction set holds more or less than the answer alone.
 
         Args:
-            probability: of malignancy, calibrated.
+            probability: of malignancy, calibrated, 0 to 1.
             called: whether the answer is malignant, in the same shape.
 
         >>> sets = PredictionSets(low=0.2, high=0.6)

@@ -1,4 +1,4 @@
-"""A model's files as they are, for whoever asks before using them; no framework, no runtime."""
+"""Describe a model's files without loading them: no framework, no runtime."""
 
 import hashlib
 from pathlib import Path
@@ -15,7 +15,7 @@ def describe(path: Path) -> dict[str, Any]:
     """Describe a model: its card and its `.keras` and `.onnx` files, as far as they are there.
 
     Args:
-        path: a run folder, a stem, or one of the files; a file that is named is looked at alone.
+        path: a run folder, a stem, or one of the files; a file that is named is described alone.
 
     Returns:
         `identity` and `card` (None without one), and `files`: for each `path`, `bytes`, `sha256`, `inputs` and
@@ -53,13 +53,13 @@ def _keras(path: Path, card: Card | None) -> dict[str, Any]:
 
 def _onnx(path: Path, card: Card | None) -> dict[str, Any]:
     data = onnx_file.read(path)
-    found = onnx_file.inspect(data, path)
+    graph = onnx_file.inspect(data, path)
     return {
         "path": str(path),
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
-        "inputs": found.inputs,
-        "outputs": found.outputs,
-        "operations": dict(found.operations),
-        "belongs_to_card": card and found.notes.get(onnx_file.SOURCE) == card.keras_sha256,
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+        "operations": dict(graph.operations),
+        "belongs_to_card": card and graph.notes.get(onnx_file.SOURCE) == card.keras_sha256,
     }

@@ -1,8 +1,7 @@
-"""Whether an image is a dermoscopic image of a lesion at all, judged by what the network sees in it.
+"""The gate: is an image a dermoscopic image of a lesion at all?
 
-A network for lesions answers for a landscape too, and often with certainty. The recogniser is a multinomial logistic
-regression on what the network sees half-way, so it costs little. Read by inference, so it imports numpy alone;
-`melascope.learn.fit_gate` fits it.
+A network for lesions answers for a landscape too, and often with certainty. The gate is a multinomial logistic
+regression on features from the middle of the network, so it costs little. `melascope.learn.fit_gate` fits it.
 """
 
 from dataclasses import dataclass, fields
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from melascope import files
 from melascope.errors import ModelError
 
-CLIP = 5.0  # standard deviations; what is further off than any lesion is simply far off
-_MOST_BYTES = 16 * 2**20
+CLIP = 5.0  # standard deviations, beyond any lesion; a feature further off counts no more
+_MAX_BYTES = 16 * 2**20
 Floats = NDArray[np.float32]
 
 
@@ -29,11 +28,11 @@ class Gate:
     scale: Floats
     """Standard deviation of each feature, shape (features,)."""
     weights: Floats
-    """Of standardised features in the log odds of a lesion against each kind, less the threshold for that kind; shape
-    (features + 1, kinds), the last row for what no feature multiplies."""
+    """Of standardised features, for the log odds of a lesion against each kind less that kind's threshold; shape
+    (features + 1, kinds), the last row for the intercepts."""
 
     def scores(self, features: Floats) -> Floats:
-        """Log odds that images are dermoscopic images of lesions rather than of each kind, less its threshold.
+        """Log odds of a lesion against each kind, less that kind's threshold.
 
         Args:
             features: shape (N, features).
@@ -45,7 +44,7 @@ class Gate:
         return np.asarray(x @ self.weights[:-1] + self.weights[-1])
 
     def knows(self, features: Floats) -> NDArray[np.bool_]:
-        """Whether images are fit to judge, shape (N,): below no threshold."""
+        """Whether images pass, shape (N,): each score is at least 0."""
         return np.asarray((self.scores(features) >= 0).all(axis=1))
 
     def write(self, path: Path) -> None:
@@ -55,17 +54,17 @@ class Gate:
 
     @classmethod
     def read(cls, path: Path, sha256: str) -> Self:
-        """Read it.
+        """Read a gate.
 
         Args:
             path: of the file.
-            sha256: that the model's card says it has.
+            sha256: its hash, from the model's card.
 
         Raises:
-            ModelError: if it is missing, damaged or another one's.
+            ModelError: if it is missing, damaged or of another model.
         """
         try:
-            if path.stat().st_size > _MOST_BYTES or files.sha256(path) != sha256:
+            if path.stat().st_size > _MAX_BYTES or files.sha256(path) != sha256:
                 raise ModelError(f"{path}: not the gate that the model's card describes; get it again")
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(**{item.name: arrays[item.name].astype(np.float32) for item in fields(cls)})

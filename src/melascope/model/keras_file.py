@@ -1,8 +1,7 @@
-"""Looking into a `.keras` file before Keras does: it comes from anywhere, and loading one can run code.
+"""Inspect an untrusted `.keras` file before Keras loads it: loading can run code.
 
 A `.keras` file is a ZIP of a graph in JSON, which names the classes to make, and of weights in HDF5. Keras's safe
-mode refuses what it knows to be dangerous. This goes the other way round: only what networks of
-`keras.applications` are made of is let through.
+mode refuses what it knows to be dangerous. Here, only the classes of networks of `keras.applications` are let through.
 """
 
 import json
@@ -19,7 +18,7 @@ from melascope.errors import ModelError, one_line
 MAX_BYTES = 2**30  # of a model, unpacked; the largest backbones have 0.8 GB
 _MAX_CONFIG = 16 * 2**20  # bytes of JSON; the longest graphs have 0.5 MB
 _MAX_NUMBER = 2**16  # of a size in a graph; larger ones ask for memory, not for a network
-_NAMES = ("seed", "shared_object_id")  # numbers under these keys are no sizes
+_NOT_SIZES = ("seed", "shared_object_id")  # keys whose numbers may be large
 _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _WEIGHTS = _MEMBERS[2]
 
@@ -64,7 +63,7 @@ _TENSOR = "__keras_tensor__"  # how a graph writes down which layer feeds which
 
 @dataclass(frozen=True)
 class Contents:
-    """What a `.keras` file holds, as far as JSON tells."""
+    """What the JSON of a `.keras` file describes."""
 
     layers: Counter[str]
     """How many layers there are of each class."""
@@ -76,24 +75,14 @@ class Contents:
 
 
 def inspect(path: str | Path) -> Contents:
-    """Read a `.keras` file's graph and refuse what a network needs not have; loads no framework.
+    """Describe a `.keras` file's graph, and refuse all that a network does not need; loads no framework.
 
     Raises:
         ModelError: for what is not a `.keras` file, unpacks to more than `MAX_BYTES`, holds anything but a
             graph and its weights, or names a class that is not one of Keras's own layers for images
             (such as `Lambda` and `TFSMLayer`, which run code).
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_members(archive, path)
-            metadata = _json(archive, _MEMBERS[0])
-            config = _json(archive, _MEMBERS[1])
-    except ModelError:
-        raise
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such file") from error
-    except Exception as error:  # zipfile and json have no common error for what a file can do to them
-        raise ModelError(f"{path}: not a .keras file ({one_line(error)})") from error
+    metadata, config = _documents(path)
     try:
         for item in _walk(config):
             _check(item, path)
@@ -113,7 +102,7 @@ def inspect(path: str | Path) -> Contents:
 
 
 def inspect_weights(path: str | Path) -> None:
-    """Refuse weights that point out of their file or unpack to more than they should; needs h5py.
+    """Refuse weights that point out of their file or unpack to too much; needs h5py.
 
     Raises:
         ModelError: for what is not HDF5, for links to other places or files, for data that is not plain
@@ -132,8 +121,23 @@ def inspect_weights(path: str | Path) -> None:
                     raise ModelError(f"{path}: its weights unpack to more than {MAX_BYTES // 2**20} MiB")
     except ModelError:
         raise
-    except Exception as error:  # whatever damaged HDF5 makes its library raise
+    except Exception as error:  # damaged HDF5 makes its library raise nearly every type
         raise ModelError(f"{path}: its weights cannot be read ({one_line(error)})") from error
+
+
+def _documents(path: str | Path) -> tuple[Any, Any]:
+    """The JSON of a file whose members are those of a model: metadata and graph."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path)
+            metadata, config = (json.loads(archive.read(name)) for name in _MEMBERS[:2])
+            return metadata, config
+    except ModelError:
+        raise
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file") from error
+    except Exception as error:  # a malformed file makes zipfile and json raise nearly every type
+        raise ModelError(f"{path}: not a .keras file ({one_line(error)})") from error
 
 
 def _check_members(archive: zipfile.ZipFile, path: str | Path) -> None:
@@ -143,17 +147,13 @@ def _check_members(archive: zipfile.ZipFile, path: str | Path) -> None:
         raise ModelError(f"{path}: not a .keras file (lacks {', '.join(missing)})")
     if names != sorted(_MEMBERS):
         extra = next(name for name in names if name not in _MEMBERS or names.count(name) > 1)
-        raise ModelError(f"{path}: holds {extra[:80]!r} too, which a model needs not have")
+        raise ModelError(f"{path}: holds {extra[:80]!r} too, which no model needs")
     for item in archive.infolist():
         if item.flag_bits & 1:
             raise ModelError(f"{path}: {item.filename} is encrypted")
         # zipfile unpacks no more than a member claims, so claims can be relied on.
         if item.file_size > (MAX_BYTES if item.filename == _WEIGHTS else _MAX_CONFIG):
             raise ModelError(f"{path}: {item.filename} unpacks to {item.file_size // 2**20} MiB, too much")
-
-
-def _json(archive: zipfile.ZipFile, name: str) -> Any:
-    return json.loads(archive.read(name))
 
 
 def _walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -175,10 +175,9 @@ def _check(item: tuple[str, Any], path: str | Path) -> None:
         known = (module, name) in _ALLOWED and value.get("registered_name") in (None, name)
         if not known:
             raise ModelError(
-                f"{path}: uses {module}.{name}, which is not one of the layers that are loaded from a file "
-                "nobody vouches for"
+                f"{path}: uses {module}.{name}, which is not one of the layers that are loaded from an untrusted file"
             )
-    elif isinstance(value, int) and abs(value) > _MAX_NUMBER and key not in _NAMES:
+    elif isinstance(value, int) and abs(value) > _MAX_NUMBER and key not in _NOT_SIZES:
         raise ModelError(f"{path}: asks for {key} = {value}, more than any network here has")
 
 
