@@ -31,7 +31,7 @@ def predictions(pictures) -> pd.DataFrame:
     table.loc[7, ["status", "reason"]] = ["error", "damaged"]
     table.loc[7, ["p_malignant", "p_melanoma"]] = np.nan
     table.loc[11, "malignant"] = pd.NA
-    table.loc[13, ["status", "reason"]] = ["refused", "The image is too dark to judge."]
+    table.loc[13, ["status", "reason"]] = ["refused", "The image is too dark."]
     # By hand: both answers left, malignant left though called benign, only malignant left, a miss, a false alarm.
     table.loc[[0, 1, 2, 3, 4], "p_malignant"] = [0.52, 0.19, 0.61, 0.01, 0.99]
     table.loc[[0, 1, 2, 3, 4], "malignant"] = [True, True, True, True, False]

@@ -1,6 +1,5 @@
-"""The predictor: Keras's answers without Keras, in order, and models found where they are."""
+"""The predictor: Keras's answers without Keras, in order, and models by any of their names."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -9,35 +8,18 @@ import pytest
 from PIL import Image
 
 from helpers import models
-from melascope import files, images
+from melascope import images
 from melascope.errors import ModelError
 from melascope.images import load
 from melascope.infer import conversion
 from melascope.infer.answer import decide
 from melascope.infer.predictor import Predictor
-from melascope.learn import convert, network
+from melascope.learn import network
 from melascope.learn.backend import keras
 from melascope.quality import measure
 
 
-@pytest.fixture
-def copy(tiny_model, tmp_path) -> Path:
-    """A copy of the model to play with."""
-    return Path(shutil.copytree(tiny_model.parent, tmp_path / "model")) / "tiny.keras"
-
-
-@pytest.fixture
-def here(monkeypatch) -> None:
-    """Converts in this process: another takes most of its time to start, and test_convert.py starts some."""
-
-    def whole_or_not(keras_path: Path, onnx_path: Path) -> None:
-        with files.replacing(onnx_path) as beside:
-            convert.convert(keras_path, beside)
-
-    monkeypatch.setattr(conversion, "to_onnx", whole_or_not)
-
-
-def test_answers_are_those_of_keras_with_the_card_applied(tiny_model, pictures):
+def test_answers_are_those_of_keras_and_the_card(tiny_model, pictures):
     paths = sorted(map(str, pictures.iterdir()))
     answers = list(Predictor.load(tiny_model).predict(paths))
     net = keras.saving.load_model(tiny_model, compile=False)
@@ -55,18 +37,18 @@ def test_answers_are_those_of_keras_with_the_card_applied(tiny_model, pictures):
         assert answer.confidence == sure
 
 
-def test_what_cannot_be_read_keeps_its_place_and_stops_nothing(tiny_model, pictures):
+def test_an_unreadable_file_keeps_its_place(tiny_model, pictures):
     good = sorted(map(str, pictures.iterdir()))
     mixed = [path for i, path in enumerate(good) for path in ([path, f"no{i}.jpg"] if i % 3 == 0 else [path])]
-    heard: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     predictor = Predictor.load(tiny_model)
-    answers = list(predictor.predict(mixed, lambda what, done, total: heard.append((done, total))))
+    answers = list(predictor.predict(mixed, lambda what, done, total: reported.append((done, total))))
     assert [a.path for a in answers] == mixed
     assert [a.status == "error" for a in answers] == [path.startswith("no") for path in mixed]
     assert all((a.heat is None) == (a.status == "error") for a in answers)
-    assert heard[-1] == (len(mixed), len(mixed))
+    assert reported[-1] == (len(mixed), len(mixed))
     alone = {a.path: a for path in good[:3] for a in predictor.predict([path])}
-    for answer in answers[:5]:  # company changes nothing
+    for answer in answers[:5]:  # the same as alone
         if answer.path in alone:
             assert answer.malignant == pytest.approx(alone[answer.path].malignant, abs=1e-6)
 
@@ -101,7 +83,7 @@ def test_a_picture_that_suffices_is_decoded_once(tiny_model, pictures, monkeypat
     assert len(decoded) == 1
 
 
-def test_quality_is_that_of_the_pixels_and_of_the_whole_size(tiny_model, tmp_path):
+def test_quality_has_the_size_of_the_whole_image(tiny_model, tmp_path):
     predictor = Predictor.load(tiny_model)
     upright = Image.fromarray(models.lesion(3, 1600, 1200))
     exif = Image.Exif()
@@ -116,7 +98,7 @@ def test_quality_is_that_of_the_pixels_and_of_the_whole_size(tiny_model, tmp_pat
     assert "quality" not in answer.row()
 
 
-def test_nothing_is_read_far_ahead_of_who_listens(tiny_model, pictures):
+def test_images_are_not_read_far_ahead(tiny_model, pictures):
     taken = []
 
     def endless():
@@ -146,73 +128,40 @@ def test_the_converted_file_and_the_card_suffice(copy, pictures, monkeypatch):
     assert next(Predictor.load(copy).predict([str(pictures / "00.png")])).status == "ok"
 
 
-@pytest.mark.parametrize("state", ["missing", "broken", "of another model"])
-def test_a_converted_file_that_does_not_serve_is_made_anew(state, copy, pictures, here):
-    onnx = copy.with_suffix(".onnx")
-    expected = next(Predictor.load(copy).predict([str(pictures / "00.png")]))
-    if state == "missing":
-        onnx.unlink()
-    elif state == "broken":
-        onnx.write_bytes(onnx.read_bytes()[:2000])
-    else:
-        other = models.build()
-        other.get_layer("logits").set_weights([np.zeros((16, 2)), np.zeros(2)])
-        other.save(copy.parent / "other.keras")
-        convert.convert(copy.parent / "other.keras", onnx)
-    heard = []
-    predictor = Predictor.load(copy, lambda what, done, total: heard.append(what))
-    assert heard == ["converting tiny.keras, once"] * 2
-    assert next(predictor.predict([str(pictures / "00.png")])).malignant == expected.malignant
-    Predictor.load(copy, lambda *_: pytest.fail("converted twice"))
-
-
-def test_the_cache_serves_where_the_folder_cannot_be_written(copy, tmp_path, monkeypatch, here):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    copy.with_suffix(".onnx").unlink()
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    Predictor.load(copy)
-    assert not copy.with_suffix(".onnx").exists()
-    assert len(list((tmp_path / "cache" / "melascope").iterdir())) == 1
-    Predictor.load(copy, lambda *_: pytest.fail("converted twice"))
-
-
-def test_a_target_that_was_not_learned_is_none(copy, pictures):
-    models.write_card(
-        copy,
-        **models.MALIGNANT_ONLY,
-    )
+def test_a_target_without_training_is_none(copy, pictures):
+    models.write_card(copy, **models.MALIGNANT_ONLY)
     answer = next(Predictor.load(copy).predict([str(pictures / "00.png")]))
     assert answer.melanoma is None
     assert answer.malignant is not None
 
 
-def test_models_that_are_none_are_one_line(copy, tmp_path, here):
-    def says(match: str, model: Path = copy) -> None:
+def test_a_faulty_model_is_one_line(copy, tmp_path, convert_here):
+    def refused(match: str, model: Path = copy) -> None:
         with pytest.raises(ModelError, match=match):
             Predictor.load(model)
 
-    says("nowhere: no such model; give a .keras or .onnx file", tmp_path / "nowhere")
+    refused("nowhere: no such model; give a .keras or .onnx file", tmp_path / "nowhere")
     (tmp_path / "photo.jpg").write_bytes(b"photo")
-    says(r"photo\.jpg: not a model; give a \.keras or \.onnx file", tmp_path / "photo.jpg")
+    refused(r"photo\.jpg: not a model; give a \.keras or \.onnx file", tmp_path / "photo.jpg")
     (tmp_path / "empty").mkdir()
-    says("empty: no such model", tmp_path / "empty")
+    refused("empty: no such model", tmp_path / "empty")
     (tmp_path / "text.keras").write_text("not a model")
-    says(r"text\.json: missing", tmp_path / "text.keras")
+    refused(r"text\.json: missing", tmp_path / "text.keras")
     models.write_card(tmp_path / "text.json")
-    says(r"text\.keras: not a \.keras file", tmp_path / "text.keras")
+    refused(r"text\.keras: not a \.keras file", tmp_path / "text.keras")
     models.write_card(copy, input_size=models.SIZE + 1)
-    says("something else than its card says")
+    refused("inputs or outputs differ from its card")
     models.write_card(copy, keras_sha256="0" * 64)
-    says("not the model that its card tiny.json describes")
+    refused("not the model that its card tiny.json describes")
     copy.unlink()
-    says("not made from the model that its card describes; get its .keras file too")
+    refused("not made from the model that its card describes; get its .keras file too")
     copy.with_suffix(".onnx").write_bytes(b"nonsense")
-    says("tiny.onnx: not an ONNX model")
+    refused("tiny.onnx: not an ONNX model")
     copy.with_suffix(".json").write_text("{}")
-    says("not a model's card")
+    refused("not a model's card")
 
 
-def test_weights_that_give_no_number_give_no_answer(copy, pictures, here):
+def test_infinite_weights_give_no_answer(copy, pictures, convert_here):
     net = keras.saving.load_model(copy, compile=False)
     net.get_layer("logits").set_weights([np.full((16, 2), np.inf), np.zeros(2)])
     net.save(copy)
@@ -221,7 +170,7 @@ def test_weights_that_give_no_number_give_no_answer(copy, pictures, here):
         list(Predictor.load(copy).predict([str(pictures / "00.png")]))
 
 
-def test_a_decision_follows_from_the_digits_that_are_shown():
+def test_a_decision_follows_from_the_shown_digits():
     assert decide(0.31, 0.31, models.SETS) == ("malignant", 0.31, True)
     assert decide(0.2999996, 0.3000004, models.SETS) == ("malignant", 0.2999996, True)  # both shown as 0.3
     assert decide(0.299999, 0.3, models.SETS)[0] == "benign"

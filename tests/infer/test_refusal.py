@@ -1,4 +1,4 @@
-"""The gate: what cannot be judged is refused with a reason, and real images pass."""
+"""Unfit images are refused with a reason, and real ones pass."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from melascope.infer.refusal import refusal
 from melascope.quality import measure
 
 
-def spoilt(how) -> np.ndarray:
+def degraded(how) -> np.ndarray:
     return np.asarray(how(Image.fromarray(models.lesion(1, 400, 300))))
 
 
@@ -33,8 +33,8 @@ def test_a_good_image_passes():
     ],
     ids=["small", "blurred", "dark", "bright", "uniform"],
 )
-def test_a_spoilt_image_is_refused_for_what_is_wrong_with_it(how, why):
-    assert why in str(refusal(measure(spoilt(how))))
+def test_a_degraded_image_is_refused_for_its_fault(how, why):
+    assert why in str(refusal(measure(degraded(how))))
 
 
 @pytest.mark.parametrize("archive", ["ISIC2018_Task3_Training_Input.zip", "ISIC-2017_Training_Data.zip"])

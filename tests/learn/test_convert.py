@@ -1,9 +1,7 @@
 """Conversion: the ONNX file says what Keras says, its map is Grad-CAM, and what is no model is one line."""
 
-import shutil
 import sys
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime
@@ -16,12 +14,10 @@ from melascope.errors import ModelError
 from melascope.explain.cam import heat_map
 from melascope.files import sha256
 from melascope.images import load
-from melascope.infer import conversion, runtime
 from melascope.infer.predictor import Predictor
 from melascope.learn import backbones, convert, network
 from melascope.learn.backend import keras
 from melascope.model import onnx_file
-from melascope.model.card import Card
 from melascope.model.decision import Calibration
 
 
@@ -152,27 +148,6 @@ def test_a_head_that_has_no_activation_map_is_refused(unfit, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_process_converts_and_two_at_once_do_no_harm(tiny_model, tmp_path):
-    """What the predictor calls: no framework enters this process, and the file is one or the other's, whole."""
-    shutil.copy(tiny_model, tmp_path / "twin.keras")
-    with ThreadPoolExecutor(2) as both:
-        list(both.map(conversion.to_onnx, [tmp_path / "twin.keras"] * 2, [tmp_path / "twin.onnx"] * 2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["twin.keras", "twin.onnx"]
-    card = Card.read(tiny_model.with_suffix(".json"))
-    assert runtime.read(tmp_path / "twin.onnx", card) == tiny_model.with_suffix(".onnx").read_bytes()
-
-
-def test_a_file_that_kills_what_converts_it_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "_LIMIT_S", 0.05)
-    with pytest.raises(ModelError, match=r"slow\.keras: takes more than 0.05 s to convert"):
-        conversion.to_onnx(tmp_path / "slow.keras", tmp_path / "no.onnx")
-    monkeypatch.setattr(conversion, "_LIMIT_S", 60)
-    monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    with pytest.raises(ModelError, match=r"slow\.keras: what converts it died of it"):
-        conversion.to_onnx(tmp_path / "slow.keras", tmp_path / "no.onnx")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [*backbones.EXAMPLES, "MobileNetV3Small", "Xception", "ResNet50V2", "ConvNeXtTiny"]

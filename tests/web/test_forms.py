@@ -128,9 +128,7 @@ def answer(**changes: object) -> Answer:
     return replace(made, **changes)
 
 
-REFUSED = answer(
-    status="refused", label=None, confidence=None, weak=None, reason="The image is too dark to judge."
-)
+REFUSED = answer(status="refused", label=None, confidence=None, weak=None, reason="The image is too dark.")
 ERROR = answer(status="error", label=None, confidence=None, malignant=None, melanoma=None, weak=None,
                reason="not an image", heat=None)  # fmt: skip
 

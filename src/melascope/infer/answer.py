@@ -1,4 +1,4 @@
-"""What the predictor says of one image; the fields of a JSON line, which are a contract."""
+"""The answer for one image; its fields are those of a JSON line, which are a contract."""
 
 import json
 from dataclasses import dataclass, field, fields
@@ -13,19 +13,19 @@ from melascope.quality import Quality
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, a refusal or an error, by `status`."""
+    """A classification, a refusal or an error, by `status`."""
 
     path: str
     status: str
-    """`ok`; `refused`: decoded, but not fit to judge; `error`: could not be read."""
+    """`ok`; `refused`: decoded, but unfit for classification; `error`: could not be read."""
     label: str | None
     """`malignant` or `benign`; None unless the status is `ok`."""
     confidence: float | None
     """The calibrated probability of the label, 0 to 1."""
     malignant: float | None
-    """Calibrated probability that the lesion is malignant, 0 to 1; there for refused images too."""
+    """Calibrated probability that the lesion is malignant, 0 to 1; also given for refused images."""
     melanoma: float | None
-    """Calibrated probability that it is a melanoma; None where the model did not learn it."""
+    """Calibrated probability that it is a melanoma, 0 to 1; None where the model was not trained for melanoma."""
     threshold: float
     """From this probability of `malignant` on, the label is `malignant`."""
     weak: bool | None
@@ -35,7 +35,7 @@ class Answer:
     model: str
     """Name and content of the model."""
     heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-    """Raw class activation maps, shape (targets, h, w); like what follows, not part of the contract."""
+    """Raw class activation maps, shape (targets, h, w); this and what follows are not part of the contract."""
     logits: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     """The network's output, shape (targets,), before calibration."""
     quality: Quality | None = field(default=None, repr=False, compare=False)
@@ -55,7 +55,7 @@ COLUMNS = tuple(item.name for item in fields(Answer) if item.repr)
 
 
 def decide(probability: float, threshold: float, sets: PredictionSets) -> tuple[str, float, bool]:
-    """The answer to a calibrated probability of `malignant`.
+    """Classify by a calibrated probability of `malignant`.
 
     Returns:
         The label, its confidence (the probability of the label), and whether the decision is weak.

@@ -1,4 +1,4 @@
-"""Starts the conversion of a `.keras` file in a process of its own, so that no framework enters this one."""
+"""Find the ONNX file of a model, or make it in a process of its own, so that no framework enters this one."""
 
 import os
 import subprocess
@@ -7,23 +7,61 @@ from pathlib import Path
 
 from melascope import files
 from melascope.errors import ModelError
+from melascope.infer import runtime
+from melascope.model.card import Card
+from melascope.model.folder import ModelFiles
+from melascope.progress import Progress, silent
 
 _CONVERTER = "melascope.learn.convert"  # a name, so that nothing here imports what it needs
 _LIMIT_S = 600  # the largest backbones take one minute
 
 
-def to_onnx(keras_path: str | Path, onnx_path: str | Path) -> None:
-    """Convert a model once, in a process of its own.
+def content(stored: ModelFiles, card: Card, progress: Progress = silent) -> bytes:
+    """The bytes of a model's ONNX file.
 
-    The frameworks that it takes never enter this process, and a file that makes them crash, hang or ask for all
-    memory ends theirs.
+    The file lies beside the model, or in the user's cache where that folder cannot be written. It is converted first
+    if it is missing, damaged or made from another `.keras` file.
+
+    Args:
+        stored: the model's files.
+        card: the model's card.
+        progress: called with (what, done, total) before and after a conversion.
+
+    Raises:
+        ModelError: if there is no ONNX file that fits, and none can be made.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "melascope"
+    cached = cache / f"{card.keras_sha256}.onnx"
+    problem = None
+    for path in (stored.onnx, cached):
+        if path.is_file():
+            try:
+                return runtime.read(path, card)
+            except ModelError as error:
+                problem = problem or error
+    if problem is not None and not stored.keras.is_file():
+        raise problem
+    target = stored.onnx if os.access(stored.onnx.parent, os.W_OK) else cached
+    what = f"converting {stored.keras.name}, once"
+    progress(what, 0, 1)
+    to_onnx(stored.keras, target)
+    progress(what, 1, 1)
+    return runtime.read(target, card)
+
+
+def to_onnx(keras_path: str | Path, onnx_path: str | Path, limit_s: float = _LIMIT_S) -> None:
+    """Convert a `.keras` file in a process of its own.
+
+    No framework enters this process. A file that makes a framework crash, hang or use up its memory ends the other
+    process only.
 
     Args:
         keras_path: a model made by `train`.
         onnx_path: where to write; replaced as a whole or not at all.
+        limit_s: seconds that it may take.
 
     Raises:
-        ModelError: if the file is not such a model, or what converts it is not installed.
+        ModelError: if the file is not such a model, or the converter is not installed.
         DataError: if the folder cannot be written to.
     """
     with files.replacing(onnx_path) as beside:
@@ -31,11 +69,17 @@ def to_onnx(keras_path: str | Path, onnx_path: str | Path) -> None:
         environment = os.environ | {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
         try:
             done = subprocess.run(  # noqa: S603  # our own module
-                command, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+                command, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise ModelError(f"{keras_path}: takes more than {_LIMIT_S} s to convert") from error
+            raise ModelError(f"{keras_path}: takes more than {limit_s:g} s to convert") from error
         if done.returncode:
-            said = done.stderr.strip().splitlines()[-1:] if done.returncode > 0 else []
-            reason = "".join(said) or f"what converts it died of it ({done.returncode})"
-            raise ModelError(f"{keras_path}: {reason.removeprefix(f'{keras_path}: ')}")
+            reason = _reason(done.returncode, done.stderr).removeprefix(f"{keras_path}: ")
+            raise ModelError(f"{keras_path}: {reason}")
+
+
+def _reason(code: int, output: str) -> str:
+    """Why a conversion process ended with this code; its last line of output names an error of its own."""
+    if code < 0:
+        return f"the conversion process was killed (signal {-code}), probably out of memory"
+    return "".join(output.strip().splitlines()[-1:]) or f"the conversion process failed (exit code {code})"

@@ -1,4 +1,4 @@
-"""More images than one machine can judge: the predictor, on every machine of a Ray cluster."""
+"""Predictions for more images than one machine can take, on every machine of a Ray cluster."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 from melascope.progress import Progress, silent
 
-_BLOCK = 256  # images a worker takes at once
+_BATCH = 256  # images that a worker takes at once
 
 
 def predict(
@@ -20,7 +20,7 @@ def predict(
 ) -> Iterator[Answer]:
     """Answer as `Predictor.predict` does, in the same order, with Ray Data.
 
-    The model travels to the workers; the images must lie where every machine finds them under the same path.
+    The model travels to the workers. Every machine must find the images under the same path.
 
     Args:
         predictor: the model.
@@ -38,12 +38,12 @@ def predict(
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False  # they would run into ours, and so would its log
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        # Names and answers travel as JSON, in which a name that is not UTF-8 comes through.
+        # JSON carries names that are not UTF-8.
         images = [{"image": json.dumps(str(Path(locator).absolute()))} for locator in locators]
-        answers = data.from_items(images, override_num_blocks=-(-len(images) // _BLOCK)).map_batches(
-            _Judge,
+        answers = data.from_items(images, override_num_blocks=-(-len(images) // _BATCH)).map_batches(
+            _Worker,
             fn_constructor_args=(predictor,),
-            batch_size=_BLOCK,
+            batch_size=_BATCH,
             num_cpus=1,
             compute=data.ActorPoolStrategy(min_size=1, max_size=max(1, cluster.count(ray, "CPU"))),
         )
@@ -52,7 +52,7 @@ def predict(
             progress("predicting", done, len(locators))
 
 
-class _Judge:
+class _Worker:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
 

@@ -1,6 +1,5 @@
 """The predictor: an image in, a calibrated answer or a refusal out. ONNX Runtime does the work."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from melascope.model.folder import ModelFiles
 from melascope.model.gate import Gate
 from melascope.progress import Progress, silent
 
-_AHEAD = 4  # images a core that are being worked on or wait to be asked for
+_AHEAD = 4  # images a core that are in work or wait for the caller
 
 
 class Predictor:
@@ -34,47 +33,43 @@ class Predictor:
     def __init__(self, card: Card, content: bytes, gate: Gate | None = None) -> None:
         self.card = card
         self._content, self._gate = content, gate
-        self._wide = runtime.session(content)
+        self._all_cores = runtime.session(content)
         self._threshold = card.threshold["malignant"]
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        # To another process without its sessions.
+        # Sessions cannot be sent to another process.
         return type(self), (self.card, self._content, self._gate)
 
     @cached_property
-    def _narrow(self) -> Any:
+    def _one_core(self) -> Any:
         return runtime.session(self._content, threads=1)
 
     @classmethod
     def load(cls, model: str | Path, progress: Progress = silent, sensitivity: float | None = None) -> Self:
-        """Load a run folder, a `.keras` file, or the stem of one.
-
-        The ONNX file beside it is used if it was made from the same `.keras` file. Else it is made, beside
-        the model, or in the user's cache where that folder cannot be written.
+        """Load a model; it is converted first if it has no ONNX file (see `melascope.infer.conversion`).
 
         Args:
-            model: the user's word for it.
-            tell: hears of a conversion, which takes seconds.
-            sensitivity: whose operating point to use; None for the card's own.
+            model: a run folder, the `.keras` or `.onnx` file, or their stem.
+            progress: called with (what, done, total) if the model is converted, which takes seconds.
+            sensitivity: selects an operating point; None for the card's own.
 
         Raises:
-            ModelError: if something is missing, broken or does not belong together.
+            ModelError: if a file is missing, broken or belongs to another model.
         """
         stored = ModelFiles.find(model)
-        keras_path = stored.keras
         card = Card.read(stored.card).at(sensitivity)
-        if keras_path.is_file() and files.sha256(keras_path) != card.keras_sha256:
-            raise ModelError(f"{keras_path}: not the model that its card {keras_path.stem}.json describes")
+        if stored.keras.is_file() and files.sha256(stored.keras) != card.keras_sha256:
+            raise ModelError(f"{stored.keras}: not the model that its card {stored.card.name} describes")
         gate = Gate.read(stored.gate, card.gate["sha256"]) if card.gate else None
-        return cls(card, _content_for(keras_path, card, progress), gate)
+        return cls(card, conversion.content(stored, card, progress), gate)
 
     def at(self, sensitivity: float | None) -> Self:
-        """The same model at another of its operating points, sharing memory with this one; None changes nothing.
+        """The same model at another of its operating points; both share memory. None changes nothing.
 
         Raises:
-            ModelError: if it has no such point.
+            ModelError: if the model has no operating point of this sensitivity.
         """
-        self._narrow  # noqa: B018  # opened now, or each of both would open its own
+        self._one_core  # noqa: B018  # opened now, so that both models share it
         card = self.card.at(sensitivity)
         other = object.__new__(type(self))
         vars(other).update(vars(self), card=card, _threshold=card.threshold["malignant"])
@@ -85,10 +80,8 @@ class Predictor:
     ) -> Iterator[Answer]:
         """Answer for each image, in order, as answers come; memory stays flat.
 
-        One image is shared by all cores. Of several, each core takes its own from file to answer, which gets
-        more out of them than sharing does: nobody waits for another.
-
-        A file that cannot be read gives an answer of status `error` and stops nothing.
+        All cores share the work on a single image. Of several images, each core takes its own from file to answer,
+        which is faster: no core waits for another. A file that cannot be read gives an answer of status `error`.
 
         Args:
             locators: names of images.
@@ -117,7 +110,7 @@ class Predictor:
                 done += 1
                 progress("predicting", done, max(total, done))
         finally:
-            pool.shutdown(cancel_futures=True)  # where the caller has heard enough
+            pool.shutdown(cancel_futures=True)  # where the caller stops early
 
     def answer_file(self, read: Callable[[], bytes], name: str) -> Answer:
         """Answer for the bytes of an image file as `predict` does, on one core; any thread may call it.
@@ -126,7 +119,7 @@ class Predictor:
             read: gives the bytes; an `ImageError` that it raises makes an answer of status `error`.
             name: the answer's path.
         """
-        return self._explain(self._narrow, read, name, at_least=0)[0]
+        return self._explain(self._one_core, read, name, at_least=0)[0]
 
     def answer(self, pixels: Pixels, name: str = "") -> Answer:
         """Answer for decoded pixels, on one core; any thread may call it.
@@ -136,7 +129,7 @@ class Predictor:
             name: the answer's path.
         """
         height, width = pixels.shape[:2]
-        return self._answer(self._narrow, pixels, (width, height), name)
+        return self._answer(self._one_core, pixels, (width, height), name)
 
     def explain(self, locator: str, at_least: int | None = None) -> tuple[Answer, Pixels | None]:
         """Answer as `predict` does for this image alone, and give the picture that its heat map belongs to.
@@ -149,7 +142,7 @@ class Predictor:
         Returns:
             The answer, and pixels of shape (height, width, 3); None where the file could not be read.
         """
-        return self._explain(self._wide, partial(files.read, locator), locator, at_least)
+        return self._explain(self._all_cores, partial(files.read, locator), locator, at_least)
 
     def explain_file(
         self, read: Callable[[], bytes], name: str, at_least: int | None = None
@@ -161,7 +154,7 @@ class Predictor:
             name: the answer's path.
             at_least: as in `explain`.
         """
-        return self._explain(self._narrow, read, name, at_least)
+        return self._explain(self._one_core, read, name, at_least)
 
     def _explain(
         self, session: Any, read: Callable[[], bytes], name: str, at_least: int | None
@@ -187,7 +180,7 @@ class Predictor:
         return self._to_answer(name, status, reason=reason, logits=logits[0], heat=heat[0], quality=measured)
 
     def gate_features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What a gate judges images by, whether or not this model has one; all cores share in it.
+        """The features that a gate uses, whether or not this model has a gate; on all cores.
 
         Args:
             pixels: shape (N, S, S, 3), of the network's input size S.
@@ -195,25 +188,25 @@ class Predictor:
         Returns:
             Shape (N, features).
         """
-        session = self._narrow
+        session = self._one_core
         *_, views = session.get_outputs()
-        found = np.empty((len(pixels), views.shape[1]), np.float32)
+        features = np.empty((len(pixels), views.shape[1]), np.float32)
         with ThreadPoolExecutor(CORES) as pool:
-            seen = pool.map(partial(self._run, session, outputs=[views.name]), pixels)
-            for row, (of_image,) in zip(found, seen, strict=True):
+            results = pool.map(partial(self._run, session, outputs=[views.name]), pixels)
+            for row, (of_image,) in zip(features, results, strict=True):
                 row[:] = of_image
-        return found
+        return features
 
     def _run(
         self, session: Any, image: Pixels, outputs: Sequence[str] = onnx_file.OUTPUTS
     ) -> list[NDArray[np.float32]]:
         try:
-            found: list[NDArray[np.float32]] = session.run(
+            results: list[NDArray[np.float32]] = session.run(
                 list(outputs), {onnx_file.INPUT: image[None].astype(np.float32)}
             )
         except Exception as error:  # ONNX Runtime's own exception types are not public
             raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
-        return found
+        return results
 
     def _to_answer(
         self, name: str, status: str, logits: NDArray[np.float32] | None = None, **values: Any
@@ -238,24 +231,3 @@ class Predictor:
             logits=logits,
             **values,
         )
-
-
-def _content_for(keras_path: Path, card: Card, progress: Progress) -> bytes:
-    converted = keras_path.with_suffix(".onnx")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "melascope"
-    cached = cache / f"{card.keras_sha256}.onnx"
-    problem = None
-    for path in (converted, cached):
-        if path.is_file():
-            try:
-                return runtime.read(path, card)
-            except ModelError as error:
-                problem = problem or error  # it is made anew, if what it was made from is there
-    if problem is not None and not keras_path.is_file():
-        raise problem
-    target = converted if os.access(keras_path.parent, os.W_OK) else cached
-    what = f"converting {keras_path.name}, once"
-    progress(what, 0, 1)
-    conversion.to_onnx(keras_path, target)
-    progress(what, 1, 1)
-    return runtime.read(target, card)

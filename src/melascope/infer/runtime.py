@@ -10,26 +10,27 @@ from melascope.errors import ModelError, one_line
 from melascope.model import onnx_file
 from melascope.model.card import Card
 
-# Bytes, of all sessions' tensors; the largest backbones need a fifth of it for an image.
-MAX_MEMORY = 2 * 2**30
+MAX_MEMORY = (
+    2 * 2**30
+)  # bytes for the tensors of all sessions; the largest backbones need a fifth for an image
 
 
 def read(path: Path, card: Card) -> bytes:
-    """Read a converted model and see that it is whole, safe to load, and the card's.
+    """Read a converted model and check that it is whole, safe to load, and described by this card.
 
     Raises:
         ModelError: if it is not.
     """
     data = onnx_file.read(path)
-    found = onnx_file.inspect(data, path)
-    if found.notes.get(onnx_file.SOURCE) != card.keras_sha256:
+    graph = onnx_file.inspect(data, path)
+    if graph.notes.get(onnx_file.SOURCE) != card.keras_sha256:
         raise ModelError(f"{path}: not made from the model that its card describes; get its .keras file too")
-    if found.notes.get(onnx_file.CONTENT) != found.sha256:
+    if graph.notes.get(onnx_file.CONTENT) != graph.sha256:
         raise ModelError(f"{path}: damaged; get it again, or its .keras file too")
     side = card.input_size
-    wanted = {onnx_file.INPUT: f"float32 (batch, {side}, {side}, 3)"}
-    if found.inputs != wanted or tuple(found.outputs) != onnx_file.OUTPUTS:
-        raise ModelError(f"{path}: takes or gives something else than its card says; get its .keras file too")
+    inputs = {onnx_file.INPUT: f"float32 (batch, {side}, {side}, 3)"}
+    if graph.inputs != inputs or tuple(graph.outputs) != onnx_file.OUTPUTS:
+        raise ModelError(f"{path}: inputs or outputs differ from its card; get its .keras file too")
     return data
 
 
@@ -37,8 +38,8 @@ def session(content: bytes, threads: int = 0) -> Any:
     """Open a model that was inspected.
 
     Args:
-        content: as `read` gives it: what was looked at is what is loaded.
-        threads: that share one image; 0 for one a core.
+        content: from `read`: the bytes that were inspected are those that are loaded.
+        threads: that share the work on one image; 0 for one a core.
 
     Raises:
         ModelError: if ONNX Runtime cannot load it.
