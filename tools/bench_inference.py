@@ -121,7 +121,7 @@ def inference(folder: Path, pictures: list[str], backbone: str, size: int) -> It
 
     predictor = Predictor.load(model)
     warm = 1000 * seconds(lambda: list(predictor.predict(pictures[:1])), 200)
-    onnx = model.with_suffix(".onnx")
+    onnx = ModelFiles(model).onnx
     alone = 1000 * bare(onnx, size, 1)
     what = "warm, one image, with map"
     yield Row(what, "ms", warm, "bare session, batch 1", alone, warm / alone, "<= 1.15")
@@ -136,22 +136,23 @@ def inference(folder: Path, pictures: list[str], backbone: str, size: int) -> It
     yield Row("folder, warm", "images/s", rate, "plain Keras predict", slow, rate / slow, ">= 2")
 
 
-def gate(pictures: list[str]) -> Row:
+def gate_cost(pictures: list[str]) -> Row:
     """What the shipped model's gate adds to an answer: quality, its features in the network, its regression."""
     predictor = Predictor.load(SHIPPED)
     card = predictor.card
-    recogniser = Gate.read(ModelFiles.find(SHIPPED).gate, card.gate["sha256"])
-    session = runtime.session(SHIPPED.with_suffix(".onnx").read_bytes(), threads=1)
+    stored = ModelFiles.find(SHIPPED)
+    gate = Gate.read(stored.gate, card.gate["sha256"])
+    session = runtime.session(stored.onnx.read_bytes(), threads=1)
     pixels = images.decode(Path(pictures[0]).read_bytes(), pictures[0])
     batch = images.square(pixels, card.input_size)[None].astype(np.float32)
-    logits, heat, views = onnx_file.OUTPUTS
+    logits, heat, features = onnx_file.OUTPUTS
 
     def gated() -> None:
         quality.measure(pixels)
-        recogniser.knows(session.run([logits, heat, views], {onnx_file.INPUT: batch})[-1])
+        gate.knows(session.run([logits, heat, features], {onnx_file.INPUT: batch})[-1])
 
-    # Of a whole graph, ONNX Runtime computes what nobody asks for, too.
-    whole_graph = onnx.load(SHIPPED.with_suffix(".onnx"))
+    # ONNX Runtime computes all outputs of a graph, also those that are not requested.
+    whole_graph = onnx.load(stored.onnx)
     ungated = onnx.utils.Extractor(whole_graph).extract_model([onnx_file.INPUT], [logits, heat])
     bare_session = runtime.session(ungated.SerializeToString(), threads=1)
     alone = seconds(lambda: bare_session.run([logits, heat], {onnx_file.INPUT: batch}), 300)
@@ -164,7 +165,7 @@ def gate(pictures: list[str]) -> Row:
 
 def flat(folder: Path, pictures: list[str]) -> Row:
     """Whether memory grows with the number of images."""
-    model = folder / f"{NETWORKS[-1][0]}.keras"
+    model = ModelFiles.of(folder, NETWORKS[-1][0]).keras
     peaks = []
     for count in (FEW, MANY):
         (folder / f"{count}").mkdir()
@@ -205,7 +206,7 @@ def main() -> None:
                 show(row)
         title = f"{NETWORKS[-1][0]}, and the data"
         print(title)
-        rows[title] = [gate(pictures), flat(folder, pictures), prepared(folder)]
+        rows[title] = [gate_cost(pictures), flat(folder, pictures), prepared(folder)]
         for row in rows[title]:
             show(row)
     record(

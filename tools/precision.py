@@ -34,7 +34,7 @@ CALIBRATION = 256  # images
 
 
 class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Images one by one, as the calibration wants them."""
+    """Calibration images, one by one."""
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self._batches = iter(pixels)
@@ -93,8 +93,8 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
     words = parser.parse_args()
-    path = ModelFiles.find(words.model).keras
-    size = Card.read(path.with_suffix(".json")).input_size
+    stored = ModelFiles.find(words.model)
+    size = Card.read(stored.card).input_size
     table: Any = manifest.usable(manifest.read(words.data))
     parts = {split: table[table["split"] == split] for split in ("validation", "test")}
     some = parts["validation"].sample(CALIBRATION, random_state=0)
@@ -104,7 +104,7 @@ def main() -> None:
     exact: list[float] = []
     print(f"{'':18} {'ms an image':>12}" + "".join(f"{f'{name} ROC-AUC':>24}" for name in TARGETS))
     with tempfile.TemporaryDirectory() as folder:
-        for name, variant in variants(path.with_suffix(".onnx"), Path(folder), calibration):
+        for name, variant in variants(stored.onnx, Path(folder), calibration):
             logits, milliseconds = run(variant, pixels)
             known = [~np.isnan(truth[:, i]) for i in range(len(TARGETS))]
             scores = [float(roc_auc_score(truth[k, i], logits[k, i])) for i, k in enumerate(known)]

@@ -1,4 +1,4 @@
-"""A model with random weights, for tools that measure: its speed and its structure are those of a trained one."""
+"""A model with random weights, for benchmarks: its speed and its structure are those of a trained one."""
 
 from pathlib import Path
 
@@ -7,15 +7,16 @@ from melascope.infer import conversion
 from melascope.labels import TARGETS
 from melascope.model.card import Card
 from melascope.model.decision import Calibration, OperatingPoint
+from melascope.model.folder import ModelFiles
 
 
 def make_model(folder: Path, backbone: str, size: int) -> Path:
-    """Write `BACKBONE.keras`, its card, and what is converted from it; return the first."""
-    from melascope.learn import network  # noqa: PLC0415  # who only reads the model must not hold Keras
+    """Write `BACKBONE.keras`, its card and its ONNX file; return the first."""
+    from melascope.learn import network  # noqa: PLC0415  # a benchmark that only loads the model must not hold Keras
 
-    path = folder / f"{backbone}.keras"
+    stored = ModelFiles.of(folder, backbone)
     net = network.build(backbone, size, None, 0.2)
-    net.save(path)
+    net.save(stored.keras)
     Card(
         name="random",
         architecture=backbone,
@@ -25,7 +26,7 @@ def make_model(folder: Path, backbone: str, size: int) -> Path:
         calibration=dict.fromkeys(TARGETS, Calibration("temperature")),
         operating_points=dict.fromkeys(TARGETS, (OperatingPoint(0.95, 0.5, held=False),)),
         sensitivity=0.95,
-        keras_sha256=sha256(path),
-    ).write(path.with_suffix(".json"))
-    conversion.to_onnx(path, path.with_suffix(".onnx"))
-    return path
+        keras_sha256=sha256(stored.keras),
+    ).write(stored.card)
+    conversion.to_onnx(stored.keras, stored.onnx)
+    return stored.keras
