@@ -93,7 +93,7 @@ def test_each_source_is_tested_by_a_model_of_the_others(tmp_path, monkeypatch):
     assert rows[2]["model"]["value"] == pytest.approx(mean)
     assert rows[2]["model"]["low"] <= mean <= rows[2]["model"]["high"]
 
-    monkeypatch.setattr(training, "_fine_tune", None)  # what is finished is not trained again
+    monkeypatch.setattr(training, "fine_tune", None)  # what is finished is not trained again
     words = ["hold-out", data, "--out", out, "--backbone", "MobileNetV2", "--weights", "none", "--size", 32]
     words += ["--epochs", 1, "--batch", 8, "--rate", 1e-2]
     shown = CliRunner().invoke(app, [*map(str, words)])

@@ -1,18 +1,20 @@
-"""Batches for Keras, in an order and with augmentations that only seed and epoch decide."""
+"""Batches for Keras. Seed and epoch alone decide their order and their augmentations."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melascope.learn.augment import augment
 from melascope.learn.backend import keras
+from melascope.progress import Progress, silent
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """One epoch of shuffled, augmented batches of one size; a few images may be left over."""
+    """Shuffled, augmented batches of one size for one epoch after another; a few images may be left over."""
 
     def __init__(
         self,
@@ -22,17 +24,19 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         *,
         batch: int,
         seed: int,
-        epoch: int,
         strength: float = 1.0,
         artefacts: bool = True,
     ) -> None:
-        # A worker thread prepares the next batches while the network learns from this one.
-        super().__init__(workers=1, max_queue_size=4)
-        self._pixels, self._goals = pixels, goals
-        self._seed, self._epoch = seed, epoch
-        self._strength, self._artefacts = strength, artefacts
+        super().__init__()
+        self._pixels, self._rows, self._goals = pixels, rows, goals
+        self._seed, self._strength, self._artefacts = seed, strength, artefacts
         self._batch = min(batch, len(rows))
-        self._order = np.random.default_rng([seed, epoch]).permutation(rows)
+        self.start_epoch(1)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Shuffle the images for an epoch, counted from 1."""
+        self._epoch = epoch
+        self._order = np.random.default_rng([self._seed, epoch]).permutation(self._rows)
 
     def __len__(self) -> int:
         return len(self._order) // self._batch
@@ -64,3 +68,27 @@ class PlainBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32]]:
         rows = self._rows[index * self._batch : (index + 1) * self._batch]
         return (self._pixels[rows].astype(np.float32),)
+
+
+def outputs(
+    part: Any, pixels: NDArray[np.uint8], batch: int, what: str, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Run a part of a network over images: up to `pool` it gives features, up to `logits` the head's answer.
+
+    Args:
+        part: from `network.truncated_at`, with an output of shape (N, channels). Each new part is compiled, so make
+            it once.
+        pixels: shape (n, S, S, 3).
+        batch: images at once.
+        what: words for `progress`.
+        progress: called with (what, done, total).
+
+    Returns:
+        Shape (n, channels).
+    """
+    batches = PlainBatches(pixels, np.arange(len(pixels)), batch)
+    results = []
+    for i in range(len(batches)):
+        results.append(np.asarray(part.predict_on_batch(batches[i][0])))
+        progress(what, min((i + 1) * batch, len(pixels)), len(pixels))
+    return np.concatenate(results)

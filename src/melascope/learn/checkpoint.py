@@ -1,10 +1,8 @@
-"""The state of a training after each epoch, so that a killed run goes on where it was."""
+"""The state of a training after each epoch, from which a killed run is resumed."""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,34 +12,43 @@ FOLDER = ".checkpoint"
 
 @dataclass
 class Course:
-    """How a training has gone so far."""
+    """The course of a training so far."""
 
     epoch: int = 0
     """Epochs that are finished."""
     best_epoch: int = 0
     best_score: float = float("-inf")
     history: list[dict[str, float]] = field(default_factory=list)
+    """A row for each epoch."""
+
+    def add(self, score: float, row: dict[str, float]) -> None:
+        """Add an epoch."""
+        self.epoch += 1
+        self.history.append(row)
+        if score > self.best_score:
+            self.best_epoch, self.best_score = self.epoch, score
+
+    def stalled(self, patience: int) -> bool:
+        """Whether this many epochs have gone by without a better score."""
+        return self.epoch - self.best_epoch >= patience
 
 
-def save(run: Path, course: Course, trainer: Any, improved: bool) -> None:
-    """Keep the state after an epoch: one folder, renamed when whole, then the older ones go.
+def save(run: Path, course: Course, trainer: Any) -> None:
+    """Keep the state after an epoch: one folder, renamed when it is whole; then the older ones are removed.
 
     Args:
         run: the run folder.
         course: the course including this epoch.
-        trainer: a compiled `keras.Model`; its weights, optimiser state and random state are kept.
-        improved: whether its averaged weights are the best so far.
+        trainer: a compiled `keras.Model`; its weights and the state of its optimiser are kept.
     """
     root = run / FOLDER
     root.mkdir(parents=True, exist_ok=True)
     older = _folders(run)
     beside = Path(tempfile.mkdtemp(prefix=".saving-", dir=root))
     trainer.save_weights(beside / "state.weights.h5")
-    if improved:
-        with averaged(trainer):
-            trainer.save_weights(beside / "best.weights.h5")
-    else:
-        shutil.copyfile(older[-1] / "best.weights.h5", beside / "best.weights.h5")
+    improved = course.best_epoch == course.epoch
+    best = beside / "state.weights.h5" if improved else older[-1] / "best.weights.h5"
+    shutil.copyfile(best, beside / "best.weights.h5")
     (beside / "course.json").write_text(json.dumps(vars(course)), encoding="utf-8")
     beside.rename(root / f"epoch-{course.epoch:04d}")
     for folder in older:
@@ -55,24 +62,6 @@ def restore(run: Path, trainer: Any) -> Course:
         return Course()
     trainer.load_weights(folders[-1] / "state.weights.h5")
     return Course(**json.loads((folders[-1] / "course.json").read_text(encoding="utf-8")))
-
-
-@contextmanager
-def averaged(trainer: Any) -> Iterator[None]:
-    """Let a model have the running mean of its weights inside the block.
-
-    The mean over the last steps lies in a flatter and wider optimum than any step's weights, and does better on data
-    of another distribution (Izmailov et al. 2018, arXiv:1803.05407; Cha et al. 2021, arXiv:2102.08604).
-
-    Args:
-        trainer: compiled with an optimiser that has `use_ema`.
-    """
-    weights = trainer.get_weights()
-    trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
-    try:
-        yield
-    finally:
-        trainer.set_weights(weights)
 
 
 def load_best(run: Path, trainer: Any) -> None:

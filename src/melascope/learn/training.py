@@ -3,13 +3,11 @@
 All files are written to the run folder. An interrupted run is resumed by the same call.
 """
 
-import csv
 import importlib
-import io
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,42 +15,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from melascope import files, manifest
-from melascope.errors import DataError, ModelError
+from melascope.errors import ModelError
 from melascope.infer.predictor import Predictor
-from melascope.labels import FAMILIES, TARGETS, family
 from melascope.learn import checkpoint, fit_decision, fit_gate, head, network
 from melascope.learn.backend import keras
-from melascope.learn.batches import TrainBatches
-from melascope.learn.loss import BalancedCrossEntropy, family_weights, loss_targets, target_weights
-from melascope.learn.pixels import decoded
-from melascope.learn.settings import Artefacts, Settings
+from melascope.learn.batches import outputs
+from melascope.learn.data import TrainingData
+from melascope.learn.finetune import HISTORY, OnEpoch, fine_tune
+from melascope.learn.settings import Settings
 from melascope.model.card import Card
 from melascope.model.folder import ModelFiles
 from melascope.progress import Progress, silent
 
 MODEL, BASE = "model", "base"
-
-OnEpoch = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class _Data:
-    """What training and validation see."""
-
-    table: pd.DataFrame
-    pixels: NDArray[np.uint8]
-    targets: NDArray[np.float32]
-    families: NDArray[np.intp]
-    rows: dict[str, NDArray[np.intp]]
-    learnable: NDArray[np.bool_]
-    description: dict[str, Any]
-
-    def part(self, split: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        return self.pixels[self.rows[split]], self.targets[self.rows[split]]
 
 
 def train(
@@ -131,8 +108,7 @@ def train_networks(
         progress: called with (what, done, total).
         start: the run folder whose `base.keras` to start from, of the same data, backbone, size and weights, instead
             of fitting and writing it once more.
-        on_epoch: called with (epoch, score) after each epoch: its number, from 1, and the mean validation ROC-AUC of
-            the targets. An exception from it ends the training; the same call resumes it.
+        on_epoch: called after each epoch; an exception from it ends the training, which the same call resumes.
 
     Returns:
         The `.keras` files, the best model last.
@@ -152,7 +128,7 @@ def train_networks(
         return _mean(table, data, run, settings, progress)
     keras.utils.set_random_seed(settings.seed)
     net = network.build(settings.backbone, settings.size, settings.weights, settings.dropout)
-    learned = _load(table, data, settings, progress)
+    learned = TrainingData.load(table, data, settings.size, progress)
     made = []
     if settings.weights is not None:
         if start is None:
@@ -160,7 +136,7 @@ def train_networks(
         else:
             _start_from(start / f"{BASE}.keras", net)
     if settings.epochs > 0:
-        course = _fine_tune(net, learned, run, settings, progress, on_epoch)
+        course = fine_tune(net, learned, run, settings, progress, on_epoch)
         training = {
             "best_epoch": course.best_epoch,
             "epochs_run": course.epoch,
@@ -184,46 +160,23 @@ def _mean(table: pd.DataFrame, data: Path, run: Path, settings: Settings, progre
     weights = zip(*(net.get_weights() for net in nets), strict=True)
     nets[0].set_weights([np.mean(parts, axis=0) for parts in weights])
     courses = [
-        pd.read_csv(path.with_name("history.csv")).assign(member=number)
-        for number, path in enumerate(members)
+        pd.read_csv(path.with_name(HISTORY)).assign(member=number) for number, path in enumerate(members)
     ]
-    files.write_text(run / "history.csv", pd.concat(courses).to_csv(index=False))
+    files.write_text(run / HISTORY, pd.concat(courses).to_csv(index=False))
     training = {path.parent.name: Card.read(path.with_suffix(".json")).training for path in members}
-    kept = _keep(nets[0], MODEL, _load(table, data, settings, progress), run, settings, training, progress)
-    return [run / f"{BASE}.keras", kept]
+    learned = TrainingData.load(table, data, settings.size, progress)
+    return [
+        run / f"{BASE}.keras",
+        _keep(nets[0], MODEL, learned, run, settings, training, progress),
+    ]
 
 
-def _load(table: pd.DataFrame, data: Path, settings: Settings, progress: Progress) -> _Data:
-    used = manifest.usable(table)
-    used = used[used["split"].isin(["train", "validation"])].reset_index(drop=True)
-    targets = manifest.targets(used, TARGETS)
-    rows = {split: np.flatnonzero(used["split"] == split) for split in ("train", "validation")}
-    both = [(targets[part] == value).any(axis=0) for part in rows.values() for value in (0, 1)]
-    learnable = np.all(both, axis=0)
-    families = np.array([family(word) for word in used["diagnosis"]])
-    if not learnable[TARGETS.index("malignant")]:
-        raise DataError(
-            f"{data}: training and validation each need malignant and benign images; prepare more data"
-        )
-    description = {
-        "hash": manifest.content_hash(table),
-        "images": {
-            split: {str(k): int(v) for k, v in part["source"].value_counts(sort=False).items()}
-            for split, part in manifest.usable(table).groupby("split")
-        },
-        "licenses": sorted(used["license"].dropna().unique().tolist()),
-        "allow_leaks": manifest.allows_leaks(data),
-    }
-    pixels = decoded(used, settings.size, data, progress)
-    return _Data(used, pixels, targets, families, rows, learnable, description)
-
-
-def _base(net: Any, data: _Data, run: Path, settings: Settings, progress: Progress) -> Path:
+def _base(net: Any, data: TrainingData, run: Path, settings: Settings, progress: Progress) -> Path:
     path = run / f"{BASE}.keras"
     if (run / f"{BASE}.json").is_file():
         _start_from(path, net)
         return path
-    features = head.outputs(
+    features = outputs(
         network.truncated_at(net, "pool"),
         data.pixels,
         settings.batch,
@@ -248,136 +201,10 @@ def _start_from(base: Path, net: Any) -> None:
     net.get_layer("logits").set_weights(network.load(base).get_layer("logits").get_weights())
 
 
-def _fine_tune(
-    net: Any, data: _Data, run: Path, settings: Settings, progress: Progress, on_epoch: OnEpoch | None
-) -> checkpoint.Course:
-    pretrained = settings.weights is not None
-    layers = network.backbone_layers(net)
-    for layer in layers[: round((1 - settings.unfrozen) * len(layers))]:
-        layer.trainable = False
-    for layer in layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            # Statistics of pretrained weights are kept: small batches of another kind of picture would spoil
-            # them, and with weights whose normalisation was folded away they must never be recomputed.
-            layer.trainable = layer.trainable and not pretrained
-            layer.momentum = 0.9  # from random weights: small data has few steps to settle its statistics in
-    rows = data.rows["train"]
-    known = data.targets[rows] * np.where(data.learnable, 1, np.nan).astype(np.float32)
-    weights = target_weights(known, data.families[rows])
-    families = family_weights(data.families[rows], len(FAMILIES) + 1)
-    goal = np.zeros((len(data.targets), 2 * len(TARGETS) + families.shape[1]), dtype=np.float32)
-    goal[rows] = loss_targets(known, weights, families, settings.label_smoothing)
-    steps = max(1, len(rows) // settings.batch)
-    peak = settings.rate or (1.5e-4 if pretrained else 1e-3)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        peak / 100, steps * settings.epochs, alpha=0.01, warmup_target=peak, warmup_steps=steps // 2
-    )
-    trainer = network.with_family(net, families.shape[1])
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=settings.weight_decay,
-        clipnorm=1.0,
-        use_ema=True,
-        ema_momentum=_memory(steps * settings.epochs),
-    )
-    trainer.compile(optimizer, BalancedCrossEntropy(known, weights), jit_compile=False)
-    optimizer.build(trainer.trainable_variables)
-    course = checkpoint.restore(run, trainer)
-    answers = network.truncated_at(net, "logits")
-    judged, truth = data.part("validation")
-    while course.epoch < settings.epochs and course.epoch - course.best_epoch < settings.patience:
-        started = time.monotonic()
-        epoch = course.epoch + 1
-        _reseed(net, settings.seed, epoch)
-        batches = TrainBatches(
-            data.pixels,
-            rows,
-            goal,
-            batch=settings.batch,
-            seed=settings.seed,
-            epoch=epoch,
-            strength=settings.augmentation,
-            artefacts=settings.artefacts is Artefacts.drawn,
-        )
-        fitted = trainer.fit(
-            batches, verbose=0, shuffle=False, callbacks=[_ReportProgress(progress, epoch, settings.epochs)]
-        )
-        with checkpoint.averaged(trainer):
-            logits = head.outputs(answers, judged, settings.batch, "validation", progress)
-        if not np.isfinite(logits).all():
-            raise ModelError(f"{run}: the training diverged in epoch {epoch}; try a lower --rate")
-        scores = _roc_aucs(logits, truth, data.learnable)
-        score = float(np.mean(list(scores.values())))
-        improved = score > course.best_score
-        row = {
-            "epoch": epoch,
-            "loss": round(fitted.history["loss"][-1], 5),
-            **{f"validation_roc_auc_{name}": round(value, 5) for name, value in scores.items()},
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        course = replace(
-            course,
-            epoch=epoch,
-            best_epoch=epoch if improved else course.best_epoch,
-            best_score=max(score, course.best_score),
-            history=[*course.history, row],
-        )
-        _write_history(run, course)
-        if on_epoch is not None:
-            # Before the checkpoint: a killed run repeats an epoch rather than leave one unreported.
-            on_epoch(epoch, score)
-        checkpoint.save(run, course, trainer, improved)
-    checkpoint.load_best(run, trainer)
-    return course
-
-
-def _memory(steps: int) -> float:
-    """Momentum of the running mean of the weights: it reaches back over a tenth of the training, 100 steps at most."""
-    return 1 - 1 / min(100, max(1, steps / 10))
-
-
-def _reseed(net: Any, seed: int, epoch: int) -> None:
-    """Let seed and epoch alone decide what dropout drops: checkpoints do not keep its random state."""
-    for layer in net.layers:
-        generator = getattr(layer, "seed_generator", None)
-        if generator is not None:
-            generator.state.assign(np.array([seed, epoch], dtype="uint32"))
-
-
-class _ReportProgress(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, progress: Progress, epoch: int, epochs: int) -> None:
-        super().__init__()
-        self._progress, self._before, self._epochs = progress, epoch - 1, epochs
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        steps = self.params["steps"]
-        self._progress(
-            f"training, at most {self._epochs} epochs", self._before * steps + batch + 1, self._epochs * steps
-        )
-
-
-def _roc_aucs(
-    logits: NDArray[np.float32], truth: NDArray[np.float32], learnable: NDArray[np.bool_]
-) -> dict[str, float]:
-    scores = {}
-    for i in np.flatnonzero(learnable):
-        known = ~np.isnan(truth[:, i])
-        scores[TARGETS[i]] = float(roc_auc_score(truth[known, i], logits[known, i]))
-    return scores
-
-
-def _write_history(run: Path, course: checkpoint.Course) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, course.history[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(course.history)
-    files.write_text(run / "history.csv", text.getvalue())
-
-
 def _keep(
     net: Any,
     name: str,
-    data: _Data,
+    data: TrainingData,
     run: Path,
     settings: Settings,
     training: dict[str, Any],
@@ -387,9 +214,9 @@ def _keep(
     path = run / f"{name}.keras"
     with files.replacing(path) as beside:
         net.save(beside)
-    judged, truth = data.part("validation")
-    logits = head.outputs(
-        network.truncated_at(net, "logits"), judged, settings.batch, "calibration on validation", progress
+    pixels, truth = data.part("validation")
+    logits = outputs(
+        network.truncated_at(net, "logits"), pixels, settings.batch, "calibration on validation", progress
     )
     groups = data.table["group"].to_numpy()[data.rows["validation"]]
     metrics = {
@@ -399,7 +226,7 @@ def _keep(
             "n_positive": int(np.nansum(column)),
         }
         for (target, score), column in zip(
-            _roc_aucs(logits, truth, data.learnable).items(), truth.T[data.learnable], strict=True
+            data.validation_roc_aucs(logits).items(), truth.T[data.learnable], strict=True
         )
     }
     weights = settings.weights or "none"
@@ -427,8 +254,8 @@ def _keep(
         license=_license(data.description["licenses"]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    told = truth * np.where(data.learnable, 1, np.nan).astype(np.float32)
-    fit_decision.fitted(card, logits, told, groups).write(run / f"{name}.json")
+    learned = truth * np.where(data.learnable, 1, np.nan).astype(np.float32)
+    fit_decision.fitted(card, logits, learned, groups).write(run / f"{name}.json")
     return path
 
 
