@@ -210,3 +210,86 @@ def test_decoding_for_a_size_is_faster_and_never_too_small(tmp_path: Path) -> No
     reduced = images.decode(path.read_bytes(), "a", at_least=224)
     assert 224 <= min(reduced.shape[:2]) < 1200
     assert images.load(str(path), 224).shape == (224, 224, 3)
+
+
+RAMP = np.arange(240, dtype=np.uint8).reshape(8, 10, 3)  # every value once
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RAMP,
+        RAMP[:, ::-1][:, ::-1],
+        np.asfortranarray(RAMP),
+        RAMP.astype(np.int64),
+        RAMP.astype(np.int16),
+        RAMP.astype(np.uint16) * 257,
+        RAMP.astype(np.float32),
+        RAMP.astype(np.float16),
+        RAMP.astype(np.float64) / 255,
+        (RAMP / 255).astype(np.float32),
+        np.concatenate([RAMP, np.full((8, 10, 1), 255, np.uint8)], axis=2),
+        np.concatenate([RAMP / 255, np.ones((8, 10, 1))], axis=2),
+    ],
+    ids=lambda values: f"{values.dtype}-{values.shape[2]}-{values.max():.0f}",
+)
+def test_arrays_of_one_image_give_the_same_pixels(values: np.ndarray) -> None:
+    np.testing.assert_array_equal(images.from_array(values), RAMP)
+
+
+def test_grey_boolean_and_transparent_arrays() -> None:
+    grey = RAMP[..., 0]
+    for values in (grey, grey[..., None], grey / 255):
+        np.testing.assert_array_equal(images.from_array(values), np.repeat(grey[..., None], 3, axis=2))
+    mask = grey > 100
+    np.testing.assert_array_equal(images.from_array(mask)[..., 1], np.where(mask, 255, 0))
+    clear = np.concatenate([RAMP, np.zeros((8, 10, 1), np.uint8)], axis=2)
+    assert (images.from_array(clear) == 255).all()
+    half = np.concatenate([np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 1), 51, np.uint8)], axis=2)
+    assert images.from_array(half).tolist() == [[[204, 204, 204]]]  # a fifth of black on white
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.zeros(5), r"the shape \(5,\) is not that of an image"),
+        (np.zeros((0, 4, 3)), "not that of an image"),
+        (np.zeros((2, 4, 4, 3)), "not that of an image"),
+        (np.zeros((4, 4, 2)), r"2 channels in the shape \(4, 4, 2\); an image has 1, 3 or 4"),
+        (np.zeros((3, 32, 32)), r"channels come first .* use \.transpose\(1, 2, 0\)"),
+        (np.zeros((1, 32, 32)), "channels come first"),
+        (np.full((4, 4), np.nan), "not finite"),
+        (np.full((4, 4), np.inf), "not finite"),
+        (np.full((4, 4), -0.5), r"floats from -0\.5 to -0\.5; give 0 to 1, or 0 to 255"),
+        (np.full((4, 4), 1.4), "floats from 1.4 to 1.4"),
+        (np.full((4, 4), 256.0), "floats from 256 to 256"),
+        (np.full((4, 4), 300), "int64 from 300 to 300; give 0 to 255"),
+        (np.full((4, 4), -1), "int64 from -1 to -1"),
+        (np.full((4, 4), 200, np.uint16), "uint16 of 200 to 200 may have 8 or 16 bits; give uint8"),
+        (np.full((4, 4), "x"), "values of type <U1 are not pixels"),
+        (np.full((4, 4), None), "values of type object"),
+        (np.full((4, 4), 1j), "values of type complex128"),
+    ],
+)
+def test_arrays_in_doubt_are_refused_in_one_sentence(values: np.ndarray, reason: str) -> None:
+    with pytest.raises(ImageError, match=f"^mine: .*{reason}") as refused:
+        images.from_array(values, "mine")
+    assert "\n" not in str(refused.value)
+
+
+def test_pictures_of_pillow_give_the_pixels_of_their_file(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for mode, kind, options in (
+        ("RGB", "PNG", {}),
+        ("P", "PNG", {}),
+        ("L", "TIFF", {}),
+        ("RGB", "JPEG", {"exif": turned}),
+    ):
+        data = encode(Image.fromarray(picture()).convert(mode), kind, **options)
+        np.testing.assert_array_equal(
+            images.from_picture(Image.open(io.BytesIO(data))), images.decode(data, "same")
+        )
+    broken = Image.open(io.BytesIO(encode(Image.fromarray(picture()), "PNG")[:-60]))
+    with pytest.raises(ImageError, match=r"^mine: damaged image"):
+        images.from_picture(broken, "mine")

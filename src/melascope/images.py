@@ -30,6 +30,7 @@ MIN_SIDE = 256  # what is decoded faster keeps this shorter side, so that sharpn
 # The largest cameras in the archive have 24 million pixels. JPEG is decoded small and WebP slowly: within these
 # limits no file takes more than two seconds or 0.8 GB, whoever made it.
 MAX_PIXELS = 32_000_000
+_ROUNDING = 1e-3  # that floats may exceed their range by
 _PORTION = 64  # images that are loaded between two reports of progress
 _MAX_PIXELS_OF = {"JPEG": 64_000_000, "WEBP": 16_000_000}
 
@@ -71,6 +72,83 @@ def decode_sized(data: bytes, name: str, at_least: int | None = None) -> tuple[P
         if upright.size != image.size:  # turned
             width, height = height, width
         return np.asarray(_to_rgb(upright)), (width, height)
+
+
+def from_picture(picture: Image.Image, name: str = "image") -> Pixels:
+    """The pixels of an image of Pillow: upright, transparent parts on white, as `decode` makes them.
+
+    Args:
+        picture: of any mode; it may be open, and not loaded yet.
+        name: what to call it in an error.
+
+    Returns:
+        Pixels, shape (height, width, 3).
+
+    Raises:
+        ImageError: if it cannot be loaded.
+    """
+    try:
+        return np.asarray(_to_rgb(_upright(picture)))
+    except Exception as error:  # a file behind it may be damaged in many ways
+        raise ImageError(name, f"damaged image ({one_line(error)})") from error
+
+
+def from_array(values: NDArray[Any], name: str = "array") -> Pixels:
+    """The pixels of an array.
+
+    Args:
+        values: shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4), where the fourth
+            channel is opacity. Booleans; integers of 0 to 255; `uint16` of 0 to 65,535; floats of 0 to 1 or 0 to 255.
+        name: what to call it in an error.
+
+    Returns:
+        Pixels, shape (height, width, 3); transparent parts are on white.
+
+    Raises:
+        ImageError: for another shape, and for values whose range leaves a doubt.
+
+    >>> from_array(np.array([[0.0, 0.5, 1.0]]))[..., 0]
+    array([[  0, 128, 255]], dtype=uint8)
+    >>> from_array(np.zeros((3, 224, 224)))
+    Traceback (most recent call last):
+    melascope.errors.ImageError: array: channels come first in the shape (3, 224, 224); use .transpose(1, 2, 0)
+    """
+    shape = values.shape
+    if 0 in shape or values.ndim not in (2, 3):
+        raise ImageError(
+            name, f"the shape {shape} is not that of an image: (height, width) or (height, width, 3)"
+        )
+    if values.ndim == 3 and shape[2] not in (1, 3, 4):
+        if shape[0] in (1, 3, 4) and shape[2] > 4:
+            raise ImageError(name, f"channels come first in the shape {shape}; use .transpose(1, 2, 0)")
+        raise ImageError(name, f"{shape[2]} channels in the shape {shape}; an image has 1, 3 or 4")
+    scaled = _scaled(values[..., 0] if values.ndim == 3 and shape[2] == 1 else values, name)
+    return np.asarray(_to_rgb(Image.fromarray(scaled)))
+
+
+def _scaled(values: NDArray[Any], name: str) -> Pixels:
+    """Values of 0 to 255, where their type and range leave no doubt what they mean."""
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind not in "uif":
+        raise ImageError(name, f"values of type {values.dtype} are not pixels; give uint8")
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f":
+        if not np.isfinite([low, high]).all():
+            raise ImageError(name, "holds values that are not finite (NaN or infinity)")
+        unit = high <= 1 + _ROUNDING
+        if low < -_ROUNDING or high > 255 + _ROUNDING or (not unit and high < 2):
+            raise ImageError(name, f"floats from {low:.4g} to {high:.4g}; give 0 to 1, or 0 to 255")
+        return np.rint(values.astype(np.float64) * (255 if unit else 1)).clip(0, 255).astype(np.uint8)
+    if values.dtype == np.uint16:
+        if high <= 255:
+            raise ImageError(name, f"uint16 of {low} to {high} may have 8 or 16 bits; give uint8")
+        return (values >> 8).astype(np.uint8)
+    if low < 0 or high > 255:
+        raise ImageError(name, f"{values.dtype} from {low} to {high}; give 0 to 255")
+    return values.astype(np.uint8)
 
 
 def check(data: bytes, name: str) -> None:

@@ -76,7 +76,7 @@ class Predictor:
         return other
 
     def predict(
-        self, locators: Iterable[str], progress: Progress = silent, cores: int = CORES
+        self, pictures: Iterable[str | Pixels], progress: Progress = silent, cores: int = CORES
     ) -> Iterator[Answer]:
         """Answer for each image, in order, as answers come; memory stays flat.
 
@@ -84,33 +84,35 @@ class Predictor:
         which is faster: no core waits for another. A file that cannot be read gives an answer of status `error`.
 
         Args:
-            locators: names of images.
+            pictures: locators of images, or their pixels, shape (height, width, 3).
             progress: called with (what, done, total).
             cores: to use for several images.
         """
-        total, done = length_hint(locators), 0
-        source = iter(locators)
+        total, done = length_hint(pictures), 0
+        source = iter(pictures)
         first = list(islice(source, 2))
         if len(first) < 2:
-            yield from (self.explain(locator, at_least=0)[0] for locator in first)
+            yield from (self._answer_any(self._all_cores, picture) for picture in first)
             return
         pool = ThreadPoolExecutor(cores)
-
-        def answer(locator: str) -> Answer:
-            return self.answer_file(partial(files.read, locator), locator)
-
+        answer = partial(self._answer_any, self._one_core)
         try:
             waiting: deque[Future[Answer]] = deque(
-                pool.submit(answer, locator) for locator in chain(first, islice(source, _AHEAD * cores))
+                pool.submit(answer, picture) for picture in chain(first, islice(source, _AHEAD * cores))
             )
             while waiting:
                 ready = waiting.popleft().result()
-                waiting.extend(pool.submit(answer, locator) for locator in islice(source, 1))
+                waiting.extend(pool.submit(answer, picture) for picture in islice(source, 1))
                 yield ready
                 done += 1
                 progress("predicting", done, max(total, done))
         finally:
             pool.shutdown(cancel_futures=True)  # where the caller stops early
+
+    def _answer_any(self, session: Any, picture: str | Pixels) -> Answer:
+        if isinstance(picture, str):
+            return self._explain(session, partial(files.read, picture), picture, at_least=0)[0]
+        return self._answer(session, picture, picture.shape[1::-1], "")
 
     def answer_file(self, read: Callable[[], bytes], name: str) -> Answer:
         """Answer for the bytes of an image file as `predict` does, on one core; any thread may call it.
