@@ -3,7 +3,7 @@
 import pytest
 
 from melascope.errors import DataError
-from melascope.fetch.wording import completed, renewed
+from melascope.fetch.query import completed, renewed
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from melascope.fetch import challenge, zips
 from melascope.fetch.client import Client, RefusedError
 from melascope.fetch.folder import PART
 from melascope.fetch.isic_api import Addresses, Archive
-from melascope.fetch.resume import Resumed
+from melascope.fetch.resumable import Resumed
 from melascope.fetch.unpack import UnsafeError, members
 from melascope.prepare.records import read_records
 

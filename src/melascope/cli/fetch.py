@@ -60,7 +60,8 @@ def isic(
     Only dermoscopic images, unless the query names an image_type. ledger.jsonl records each file's address, size,
     hash and state. A folder of the official `isic` command is checked and completed.
     """
-    from melascope.fetch import isic, wording
+    from melascope.fetch import isic
+    from melascope.fetch import query as wording
     from melascope.fetch.listing import Asked
 
     words, notes = wording.renewed(query.strip())

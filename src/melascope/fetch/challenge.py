@@ -16,7 +16,7 @@ from melascope.fetch.client import RefusedError, UnreachableError
 from melascope.fetch.folder import PART, insist_on_room, opened
 from melascope.fetch.isic_api import Archive
 from melascope.fetch.ledger import Ledger, Row
-from melascope.fetch.resume import Resumed
+from melascope.fetch.resumable import Resumed
 from melascope.fetch.unpack import openable
 from melascope.progress import Progress, silent
 

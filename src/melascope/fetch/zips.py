@@ -13,7 +13,7 @@ from melascope.fetch.client import RefusedError, UnreachableError, bare
 from melascope.fetch.folder import PART, opened
 from melascope.fetch.isic_api import Archive
 from melascope.fetch.ledger import Ledger, Row
-from melascope.fetch.resume import Resumed
+from melascope.fetch.resumable import Resumed
 from melascope.fetch.unpack import openable, unpack
 from melascope.progress import Progress, silent
 
