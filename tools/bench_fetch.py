@@ -60,8 +60,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         words = ["--images", given.images, "--side", 256, "--port", PORT, "--latency", given.latency]
-        command = [sys.executable, ROOT / "tests" / "helpers" / "fake_isic.py", folder / "archive", *words]
-        server = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "helpers.fake_isic", folder / "archive", *words]
+        server = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, text=True, cwd=ROOT / "tests"
+        )
         try:
             if not server.stdout or not server.stdout.readline().startswith("http"):
                 raise SystemExit(f"port {PORT} is taken by something else")

@@ -1,4 +1,4 @@
-"""Beside the archive's own command: it downloads from the server of these tests; its folders are taken as they are."""
+"""Beside the archive's own command: it downloads from the server of the tests, and its folders are completed."""
 
 import csv
 import os
@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from helpers.fake_isic import ArchiveServer, Faults, Held, found_by, make_images
+from helpers.fake_isic import ArchiveServer, Faults
 from helpers.fetching import contents, fetch, names, pictures, rows
+from helpers.isic_images import StoredImage, make_images
+from helpers.isic_search import search
 
 pytest.importorskip("isic_cli", reason="needs the official command; pip install isic-cli")
 
@@ -21,16 +23,16 @@ NOWHERE = "http://127.0.0.1:9"  # where everything but loopback is sent
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[StoredImage]:
     return make_images(tmp_path_factory.mktemp("archive"), 260, side=16)
 
 
 @pytest.fixture
-def server(held: list[Held], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
+def server(images: list[StoredImage], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
     # Test processes share the machine, and so the port.
-    with FileLock(tmp_path_factory.getbasetemp().parent / "archive_server.lock"):
+    with FileLock(tmp_path_factory.getbasetemp().parent / "fake_isic.lock"):
         try:
-            server = ArchiveServer(held, PORT)
+            server = ArchiveServer(images, PORT)
         except OSError:
             pytest.skip(f"port {PORT} is taken by something else, and the official command knows no other")
         with server:
@@ -38,7 +40,7 @@ def server(held: list[Held], tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def official(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the official command; its error reporter is answered no, and could not reach anybody."""
+    """Run the official command; its error reporter is declined, and could reach nobody."""
     code = "import sys; sys.argv[0] = 'isic'; from isic_cli.cli import main; main()"
     switches = ("--dev", "--guest", "--no-version-check", "image", "download")
     home = out.parent / "home"
@@ -62,11 +64,11 @@ def official(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_the_official_command_downloads_from_the_server(
-    server: ArchiveServer, held: list[Held], tmp_path: Path
+    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
 ) -> None:
     done = official(tmp_path / "theirs", "--search", QUERY)
     assert done.returncode == 0, done.stderr
-    wanted = found_by(held, QUERY)
+    wanted = search(images, QUERY)
     assert len(wanted) > 100  # more than a page
     assert pictures(tmp_path / "theirs") == names(wanted)
     fetch(server, tmp_path / "ours", QUERY)
@@ -80,8 +82,8 @@ def test_the_official_command_downloads_from_the_server(
 
 
 @pytest.mark.slow
-def test_a_folder_of_the_official_command_is_checked_and_completed(
-    server: ArchiveServer, held: list[Held], tmp_path: Path
+def test_a_folder_of_the_official_command_is_completed(
+    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
 ) -> None:
     official(tmp_path / "theirs", "--search", QUERY)
     fetch(server, tmp_path / "ours", QUERY)
@@ -96,15 +98,13 @@ def test_a_folder_of_the_official_command_is_checked_and_completed(
 
 
 @pytest.mark.slow
-def test_the_official_command_swallows_failures_that_this_one_lists(
-    server: ArchiveServer, tmp_path: Path
-) -> None:
-    first = sorted(names(found_by(server.held, QUERY)))
-    lost, page, empty = first[10:13]
+def test_failures_that_the_official_command_hides_are_listed(server: ArchiveServer, tmp_path: Path) -> None:
+    wanted = sorted(names(search(server.images, QUERY)))
+    lost, page, empty = wanted[10:13]
     server.faults = Faults(always={lost: "404", page: "html", empty: "empty"})
     done = official(tmp_path / "theirs", "--search", QUERY)
     assert done.returncode == 0
-    assert f"Successfully downloaded {len(first)} images" in done.stdout
+    assert f"Successfully downloaded {len(wanted)} images" in done.stdout
     assert not (tmp_path / "theirs" / lost).exists()
     assert (tmp_path / "theirs" / page).read_bytes().startswith(b"<!DOCTYPE html>")
     assert (tmp_path / "theirs" / empty).stat().st_size == 0
@@ -132,4 +132,4 @@ def test_the_official_command_swallows_failures_that_this_one_lists(
         assert f"{name}: " in ours.stderr
         assert not (tmp_path / "ours" / name).exists()
     assert "3 files could not be downloaded" in ours.stderr
-    assert pictures(tmp_path / "ours") == set(first) - {lost, page, empty}
+    assert pictures(tmp_path / "ours") == set(wanted) - {lost, page, empty}

@@ -3,7 +3,7 @@
 import pytest
 
 from melascope.errors import DataError
-from melascope.fetch.query import completed, renewed
+from melascope.fetch.query import restricted, translated
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,15 @@ from melascope.fetch.query import completed, renewed
         ('diagnosis_3:"of diagnosis:melanoma"', 'diagnosis_3:"of diagnosis:melanoma"'),
     ],
 )
-def test_old_words_become_todays(old: str, new: str) -> None:
-    query, notes = renewed(old)
+def test_old_fields_become_todays(old: str, new: str) -> None:
+    query, notes = translated(old)
     assert query == new
     assert len(notes) == (old != new)
 
 
-def test_an_old_word_without_a_sure_translation_is_explained() -> None:
-    with pytest.raises(DataError, match=r"diagnosis:wart: .* ask with diagnosis_1 to diagnosis_5"):
-        renewed("diagnosis:wart")
+def test_an_old_value_without_a_sure_translation_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"diagnosis:wart: .* use diagnosis_1 to diagnosis_5"):
+        translated("diagnosis:wart")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,6 @@ def test_an_old_word_without_a_sure_translation_is_explained() -> None:
     ],
 )
 def test_type_and_licences_are_added(query: str, licenses: tuple[str, ...], whole: str) -> None:
-    told, notes = completed(query, licenses)
-    assert told == whole
-    assert bool(notes) == ("image_type:dermoscopic" in told)
+    text, notes = restricted(query, licenses)
+    assert text == whole
+    assert bool(notes) == ("image_type:dermoscopic" in text)

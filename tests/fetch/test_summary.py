@@ -1,24 +1,26 @@
-"""The summary of a raw folder says what is there, however it came there."""
+"""The summary of a raw folder counts its images, however they came there."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.fake_isic import ArchiveServer, Held, found_by, make_images
+from helpers.fake_isic import ArchiveServer
 from helpers.fetching import DERMOSCOPIC, make_challenge, melascope
+from helpers.isic_images import StoredImage, make_images
+from helpers.isic_search import search
 from melascope.errors import DataError
 from melascope.report import collection
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[StoredImage]:
     return make_images(tmp_path_factory.mktemp("archive"), 60, side=16)
 
 
 @pytest.fixture
-def server(held: list[Held]) -> Iterator[ArchiveServer]:
-    with ArchiveServer(held) as server:
+def server(images: list[StoredImage]) -> Iterator[ArchiveServer]:
+    with ArchiveServer(images) as server:
         yield server
 
 
@@ -27,48 +29,48 @@ def counts(folder: Path, by: str) -> dict[str, list[int]]:
     return {str(row[1]): list(map(int, row[2:])) for row in table[table["by"] == by].itertuples(index=False)}
 
 
-def class_of(image: Held) -> int:
+def class_of(image: StoredImage) -> int:
     if image.clinical.get("diagnosis_3", "").startswith("Melanoma"):
         return 0
     return {"Malignant": 1, "Benign": 3}.get(image.clinical.get("diagnosis_1", ""), 4)
 
 
 @pytest.mark.parametrize("only", [(), ("--metadata-only",)])
-def test_of_the_archive(
-    server: ArchiveServer, held: list[Held], tmp_path: Path, only: tuple[str, ...]
+def test_images_of_the_archive(
+    server: ArchiveServer, images: list[StoredImage], tmp_path: Path, only: tuple[str, ...]
 ) -> None:
     result = melascope(server, "isic", "--out", tmp_path, *only)
     assert result.exit_code == 0, result.stderr
-    wanted = found_by(held, DERMOSCOPIC)
-    for by, told in (("licence", "license"), ("source", "attribution")):
+    wanted = search(images, DERMOSCOPIC)
+    for by in ("licence", "source"):
         expected: dict[str, list[int]] = {}
         for image in wanted:
             value = f"ISIC Archive/{image.attribution}" if by == "source" else image.license
             row = expected.setdefault(value, [0] * 6)
             row[class_of(image)] += 1
             row[5] += 1
-        assert counts(tmp_path, by) == expected, told
+        assert counts(tmp_path, by) == expected, by
     assert sum(row[5] for row in counts(tmp_path, "class").values()) == len(wanted)
-    assert counts(tmp_path, "year") == {}  # the archive does not tell it
+    assert counts(tmp_path, "year") == {}  # the archive does not say
     page = (tmp_path / "summary.html").read_text(encoding="utf-8")
     assert "Klinik für Dermatologie, Zürich" in page
     assert page.count("<svg") == 1
     assert f"{sum(class_of(image) == 0 for image in wanted):>9,} melanoma" in result.stdout
 
 
-def test_of_a_challenge_it_knows_the_year(server: ArchiveServer, tmp_path: Path) -> None:
+def test_images_of_a_challenge_have_its_year(server: ArchiveServer, tmp_path: Path) -> None:
     make_challenge(server)
     assert melascope(server, "challenge", 2016, "--out", tmp_path).exit_code == 0
     assert counts(tmp_path, "year") == {"2016": [0, 0, 54, 56, 0, 110]}
     assert counts(tmp_path, "licence") == {"CC-0": [0, 0, 54, 56, 0, 110]}
 
 
-def test_where_nothing_is_there_is_nothing_to_count(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_summary(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         collection.write(tmp_path)
 
 
-def test_the_pages_are_no_tables_of_labels(server: ArchiveServer, tmp_path: Path) -> None:
+def test_prepare_does_not_read_the_summary(server: ArchiveServer, tmp_path: Path) -> None:
     from melascope.prepare.records import read_records
 
     assert melascope(server, "isic", "--out", tmp_path).exit_code == 0

@@ -1,4 +1,4 @@
-"""Challenge files and ZIPs: gone on with, never mixed up, and nothing unpacked that could do harm."""
+"""Challenge files and ZIPs: resumed, never mixed up, and never unpacked if they could do harm."""
 
 import io
 import json
@@ -16,39 +16,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
-from helpers.fake_isic import ArchiveServer, Faults, Held, make_images, zip_of
-from helpers.fetching import make_challenge
-from melascope.cli.main import app
+from helpers.fake_isic import ArchiveServer, Faults
+from helpers.fetching import archive, make_challenge, melascope
+from helpers.isic_images import StoredImage, make_images, zip_of
 from melascope.errors import DataError
 from melascope.fetch import challenge, zips
-from melascope.fetch.client import Client, RefusedError
+from melascope.fetch.client import RefusedError
 from melascope.fetch.folder import PART
-from melascope.fetch.isic_api import Addresses, Archive
-from melascope.fetch.resumable import Resumed
-from melascope.fetch.unpack import UnsafeError, members
+from melascope.fetch.resumable import ResumableDownload
+from melascope.fetch.unpack import UnsafeZipError, members
 from melascope.prepare.records import read_records
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[StoredImage]:
     return make_images(tmp_path_factory.mktemp("archive"), 30, side=16)
 
 
 @pytest.fixture
-def server(held: list[Held]) -> Iterator[ArchiveServer]:
-    with ArchiveServer(held) as server:
+def server(images: list[StoredImage]) -> Iterator[ArchiveServer]:
+    with ArchiveServer(images) as server:
         yield server
-
-
-def archive(server: ArchiveServer) -> Archive:
-    base = server.base
-    return Archive(Client(1, first_wait=0.01), Addresses(f"{base}api/v2/", base, f"{base}old/"))
-
-
-def melascope(server: ArchiveServer, *words: object) -> Result:
-    return CliRunner().invoke(app, ["fetch", *map(str, words)], env=server.environment)
 
 
 # One large file
@@ -57,21 +46,21 @@ def melascope(server: ArchiveServer, *words: object) -> Result:
 BODY = np.random.default_rng(0).bytes(3_000_000)
 
 
-def bring(server: ArchiveServer, folder: Path, name: str = "big.zip", **options: Any) -> bytes:
-    resumed = Resumed(archive(server).client, folder / f"{name}{PART}", **options)
-    resumed.bring([f"{server.base}challenges/{name}"])
-    resumed.put(folder / name)
+def download(server: ArchiveServer, folder: Path, name: str = "big.zip", **options: Any) -> bytes:
+    file = ResumableDownload(archive(server).client, folder / f"{name}{PART}", **options)
+    file.download([f"{server.base}challenges/{name}"])
+    file.move_to(folder / name)
     return (folder / name).read_bytes()
 
 
 def asked_ranges(server: ArchiveServer) -> list[str]:
-    return [headers["Range"] for _, _, headers in server.requests if "Range" in headers]
+    return [headers["Range"] for _, headers in server.requests if "Range" in headers]
 
 
-def test_a_cut_download_goes_on_where_it_stopped(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_cut_download_resumes(server: ArchiveServer, tmp_path: Path) -> None:
     server.files["/challenges/big.zip"] = BODY
     server.cut_at = 500_000  # of each answer
-    assert bring(server, tmp_path) == BODY
+    assert download(server, tmp_path) == BODY
     assert asked_ranges(server) == [f"bytes={n}-" for n in range(500_000, 3_000_000, 500_000)]
     assert [path.name for path in tmp_path.iterdir()] == ["big.zip"]
 
@@ -79,49 +68,48 @@ def test_a_cut_download_goes_on_where_it_stopped(server: ArchiveServer, tmp_path
 def begun(server: ArchiveServer, folder: Path) -> None:
     """Leave the first part of a file, as a kill does."""
     server.files["/challenges/big.zip"], server.cut_at = BODY, 1_000_000
-    kinds = iter([None, "404"])
-    server.faults.of = lambda path: next(kinds, None)  # type: ignore[method-assign]
+    server.faults = Faults(first=[None, "404"])
     with pytest.raises(RefusedError):
-        bring(server, folder)
+        download(server, folder)
     assert (folder / f"big.zip{PART}").stat().st_size == 1_000_000
     server.cut_at = None
 
 
-def test_a_file_that_changed_meanwhile_starts_anew(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_changed_file_starts_over(server: ArchiveServer, tmp_path: Path) -> None:
     begun(server, tmp_path)
     changed = server.files["/challenges/big.zip"] = BODY[::-1]
-    assert bring(server, tmp_path) == changed
+    assert download(server, tmp_path) == changed
     assert asked_ranges(server)[-1] == "bytes=1000000-"  # asked for the rest, was given the whole
 
 
-def test_a_file_that_became_shorter_starts_anew(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_shortened_file_starts_over(server: ArchiveServer, tmp_path: Path) -> None:
     begun(server, tmp_path)
     shorter = server.files["/challenges/big.zip"] = BODY[:10]
-    assert bring(server, tmp_path) == shorter
+    assert download(server, tmp_path) == shorter
 
 
-def test_a_whole_part_is_not_asked_for_again(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_whole_part_is_not_downloaded_again(server: ArchiveServer, tmp_path: Path) -> None:
     server.files["/challenges/big.zip"] = BODY
     part = tmp_path / f"big.zip{PART}"
-    Resumed(archive(server).client, part).bring([f"{server.base}challenges/big.zip"])
-    assert bring(server, tmp_path) == BODY
+    ResumableDownload(archive(server).client, part).download([f"{server.base}challenges/big.zip"])
+    assert download(server, tmp_path) == BODY
     assert asked_ranges(server) == [f"bytes={len(BODY)}-"]
 
 
-def test_a_server_without_ranges_is_asked_for_the_whole_again(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_server_without_ranges_gives_the_whole_file_again(server: ArchiveServer, tmp_path: Path) -> None:
     server.ranges, server.files["/challenges/big.zip"] = False, BODY
-    kinds, heard = iter(["short"]), []
-    server.faults.of = lambda path: next(kinds, None)  # type: ignore[method-assign]
-    assert bring(server, tmp_path, say=heard.append) == BODY
+    server.faults = Faults(first=["short"])
+    messages: list[str] = []
+    assert download(server, tmp_path, notify=messages.append) == BODY
     assert len(server.requests) == 2
     assert asked_ranges(server) == []
-    assert "cannot go on with this file" in heard[0]
+    assert "this server cannot resume a file" in messages[0]
 
 
 # Challenges
 
 
-def test_a_challenge_is_got_and_goes_into_prepare(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_challenge_is_complete_and_goes_into_prepare(server: ArchiveServer, tmp_path: Path) -> None:
     make_challenge(server)
     server.cut_at = 20_000
     result = melascope(server, "challenge", 2016, "--out", tmp_path)
@@ -136,18 +124,16 @@ def test_a_challenge_is_got_and_goes_into_prepare(server: ArchiveServer, tmp_pat
     assert len(server.requests) == asked  # all is there
 
 
-def test_the_old_address_is_tried_where_the_new_one_fails(server: ArchiveServer, tmp_path: Path) -> None:
+def test_the_old_address_is_tried_if_the_new_one_fails(server: ArchiveServer, tmp_path: Path) -> None:
     make_challenge(server, "old")
-    heard: list[str] = []
-    failed = challenge.fetch(archive(server), challenge.chosen("2016"), tmp_path, say=heard.append)
+    messages: list[str] = []
+    failed = challenge.fetch(archive(server), challenge.chosen("2016"), tmp_path, notify=messages.append)
     assert failed == []
-    assert "from the old address" in heard[0]
+    assert "from the old address" in messages[0]
     assert (tmp_path / "ISBI2016_ISIC_Part3_Test_GroundTruth.csv").exists()
 
 
-def test_a_file_that_is_nowhere_is_listed_and_the_others_are_got(
-    server: ArchiveServer, tmp_path: Path
-) -> None:
+def test_a_missing_file_is_listed_and_the_others_are_there(server: ArchiveServer, tmp_path: Path) -> None:
     make_challenge(server)
     del server.files["/challenges/2016/ISBI2016_ISIC_Part3_Test_Data.zip"]
     server.files["/challenges/2016/ISBI2016_ISIC_Part3_Training_Data.zip"] = b"<html>moved</html>"
@@ -162,7 +148,7 @@ def test_a_file_that_is_nowhere_is_listed_and_the_others_are_got(
     assert sorted(path.suffix for path in tmp_path.glob("ISBI*")) == [".csv", ".csv"]
 
 
-def test_a_dry_run_tells_the_served_sizes(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_served_sizes(server: ArchiveServer, tmp_path: Path) -> None:
     make_challenge(server)
     result = melascope(server, "challenge", 2016, "--out", tmp_path / "raw", "--dry-run")
     assert result.exit_code == 0
@@ -183,69 +169,63 @@ def test_licences_of_challenges() -> None:
 # ZIPs
 
 
-def link(server: ArchiveServer, query: str = "diagnosis_1:Benign") -> str:
-    import urllib.request
-
-    body = json.dumps({"query": query, "collections": None}).encode()
-    request = urllib.request.Request(f"{server.base}api/v2/zip-download/url/", body)  # noqa: S310
-    with urllib.request.urlopen(request) as answer:  # noqa: S310
-        return str(json.loads(answer.read()))
-
-
 def test_a_zip_of_the_archive_is_unpacked_and_goes_into_prepare(
     server: ArchiveServer, tmp_path: Path
 ) -> None:
-    url = link(server)
+    url = server.zip_address("diagnosis_1:Benign")
     result = melascope(server, "zip", url, "--out", tmp_path)
     assert result.exit_code == 0, result.stderr
-    assert "cannot go on with this file" in result.stderr  # it is streamed
+    assert "this server cannot resume a file" in result.stderr  # it is streamed
     (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert {"metadata.csv", "attribution.txt", "licenses"} < {path.name for path in folder.iterdir()}
     assert len(read_records([tmp_path]).table) == sum(
-        i.clinical.get("diagnosis_1") == "Benign" for i in server.held
+        i.clinical.get("diagnosis_1") == "Benign" for i in server.images
     )
     asked = len(server.requests)
     assert melascope(server, "zip", url, "--out", tmp_path).exit_code == 0
     assert len(server.requests) == asked
 
 
-def test_a_streamed_zip_that_broke_is_asked_for_again(server: ArchiveServer, tmp_path: Path) -> None:
-    url, kinds = link(server), iter(["short", "short"])
-    server.faults.of = lambda path: next(kinds, None)  # type: ignore[method-assign]
+def test_a_streamed_zip_that_breaks_off_is_repeated(server: ArchiveServer, tmp_path: Path) -> None:
+    url = server.zip_address("diagnosis_1:Benign")
+    server.faults = Faults(first=["short", "short"])
     assert zips.fetch(archive(server), [url], tmp_path) == []
     assert server.asked("/download") == 3
     assert not (tmp_path / ".partial").exists()
 
 
-def test_a_zip_of_this_machine_stays_where_it_is(
-    server: ArchiveServer, held: list[Held], tmp_path: Path
+def test_a_zip_on_this_machine_stays_where_it_is(
+    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
 ) -> None:
     path = tmp_path / "ISIC-images.zip"
-    path.write_bytes(zip_of(held))
+    path.write_bytes(zip_of(images))
     result = melascope(server, "zip", path, "--out", tmp_path / "raw")
     assert result.exit_code == 0
     assert path.exists()
     assert server.requests == []
-    for image in held:
-        name = f"{image.isic_id}{image.suffix}"
-        assert (tmp_path / "raw" / "ISIC-images" / name).read_bytes() == image.path.read_bytes()
+    for image in images:
+        name = image.name
+        assert (tmp_path / "raw" / "ISIC-images" / name).read_bytes() == image.data
     ledger = (tmp_path / "raw" / "ledger.jsonl").read_text().splitlines()
     assert json.loads(ledger[0])["address"] == "ISIC-images.zip::ISIC_0000007.jpg"
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "hint"),
     [
-        ("download?zsid=abc", "a link to a ZIP lives for a day; melascope fetch isic --query"),
-        ("challenges/2019/ISIC_2019_Training_Input.zip?X-Amz-Signature=1", "melascope fetch challenge 2019"),
+        ("download?zsid=abc", "such a link expires after a day; use melascope fetch isic --query"),
+        (
+            "challenges/2019/ISIC_2019_Training_Input.zip?X-Amz-Signature=1",
+            "use melascope fetch challenge 2019",
+        ),
         ("bucket/other.zip?X-Amz-Signature=1", "try melascope fetch zip"),
     ],
 )
-def test_an_expired_link_is_explained(server: ArchiveServer, tmp_path: Path, path: str, told: str) -> None:
+def test_an_expired_link_is_explained(server: ArchiveServer, tmp_path: Path, path: str, hint: str) -> None:
     result = melascope(server, "zip", f"{server.base}{path}", "--out", tmp_path)
     assert result.exit_code == 1
-    assert told in result.stderr
-    assert "X-Amz" not in result.stderr  # a signature is no text for a terminal
+    assert hint in result.stderr
+    assert "X-Amz" not in result.stderr  # a signature is not for the terminal
 
 
 def test_two_zips_of_one_name_are_not_mixed(server: ArchiveServer, tmp_path: Path) -> None:
@@ -255,7 +235,7 @@ def test_two_zips_of_one_name_are_not_mixed(server: ArchiveServer, tmp_path: Pat
     result = melascope(
         server, "zip", tmp_path / "a" / "x.zip", tmp_path / "b" / "x.zip", "--out", tmp_path / "raw"
     )
-    assert "another one is called x too" in str(result.exception)
+    assert "another ZIP has the name x too" in str(result.exception)
 
 
 def crafted(path: Path, *entries: tuple[str, bytes], **changes: Any) -> Path:
@@ -299,38 +279,40 @@ UNSAFE = {
     "root": (lambda p: crafted(p, ("/etc/evil", b"1")), "leads out of the folder"),
     "drive": (lambda p: crafted(p, ("C:evil.jpg", b"1")), "leads out of the folder"),
     "backslash": (lambda p: crafted(p, ("..\\evil.jpg", b"1")), "leads out of the folder"),
-    "control": (lambda p: crafted(p, ("a\x1b[2J.jpg", b"1")), "is no name for a file"),
+    "control": (lambda p: crafted(p, ("a\x1b[2J.jpg", b"1")), "is not a file name"),
     "link": (
         lambda p: crafted(p, ("link", b"/etc"), external_attr=(stat.S_IFLNK | 0o777) << 16, create_system=3),
         "is a link or a device",
     ),
     "twice": (lambda p: crafted(p, ("a.jpg", b"1"), ("A.jpg", b"2")), "is there twice"),
-    "bomb": (lambda p: crafted(p, ("a.jpg", bytes(20_000_000))), "-fold, as in a bomb"),
+    "bomb": (lambda p: crafted(p, ("a.jpg", bytes(20_000_000))), "-fold, as in a ZIP bomb"),
     "overlap": (overlapping, "its files overlap"),
     "encrypted": (encrypted, "is encrypted"),
 }
 
 
 @pytest.mark.parametrize("kind", UNSAFE)
-def test_what_could_do_harm_is_refused_before_anything_is_written(
+def test_a_harmful_zip_is_refused_before_anything_is_written(
     server: ArchiveServer, tmp_path: Path, kind: str
 ) -> None:
-    make, told = UNSAFE[kind]
+    make, reason = UNSAFE[kind]
     path = make(tmp_path / "bad.zip")
-    with pytest.raises(UnsafeError, match=told):
+    with pytest.raises(UnsafeZipError, match=reason):
         zips.fetch(archive(server), [str(path)], tmp_path / "raw")
     assert [p.name for p in (tmp_path / "raw").rglob("*") if p.name not in (".lock", "ledger.jsonl")] == []
     assert not (tmp_path / "evil.jpg").exists()
 
 
-def test_more_than_the_disk_holds_is_refused_by_the_stated_sizes(tmp_path: Path) -> None:
+def test_more_than_the_disk_holds_is_refused(tmp_path: Path) -> None:
     path = crafted(tmp_path / "big.zip", ("a.jpg", b"x" * 5000), ("b.jpg", b"y" * 5000))
     assert len(members(path, free=10_000)) == 2
-    with pytest.raises(UnsafeError, match=r"takes 10 kB, and the disk has 9\.99 kB free"):
+    with pytest.raises(
+        UnsafeZipError, match=r"needs 10 kB; only 9\.99 kB free on this disk; nothing was unpacked"
+    ):
         members(path, free=9_990)
 
 
-def test_a_member_larger_than_stated_never_gets_its_place(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_member_larger_than_stated_is_not_kept(server: ArchiveServer, tmp_path: Path) -> None:
     path = crafted(tmp_path / "liar.zip", ("a.jpg", b"x" * 50_000), ("b.jpg", b"fine"))
     data = bytearray(path.read_bytes())
     place = data.index(b"PK\x01\x02") + 24
@@ -342,7 +324,7 @@ def test_a_member_larger_than_stated_never_gets_its_place(server: ArchiveServer,
     assert not (tmp_path / "raw" / "liar" / "a.jpg").exists()
 
 
-def test_a_damaged_member_is_listed_and_the_rest_is_unpacked(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_damaged_member_is_listed_and_the_rest_is_there(server: ArchiveServer, tmp_path: Path) -> None:
     path = tmp_path / "torn.zip"
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("a.jpg", b"x" * 1000)
@@ -354,13 +336,13 @@ def test_a_damaged_member_is_listed_and_the_rest_is_unpacked(server: ArchiveServ
     assert (tmp_path / "raw" / "torn" / "b.jpg").exists()
 
 
-def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
     path = crafted(tmp_path / "mac.zip", ("a.jpg", b"1"), ("__MACOSX/a.jpg", b"1"), ("b/.DS_Store", b"1"))
     assert [info.filename for info in members(path, 1000)] == ["a.jpg"]
 
 
 @pytest.mark.slow
-def test_a_killed_challenge_goes_on(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_killed_challenge_resumes(server: ArchiveServer, tmp_path: Path) -> None:
     make_challenge(server)
     big = io.BytesIO()
     with zipfile.ZipFile(big, "w") as packed:

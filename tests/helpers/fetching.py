@@ -1,4 +1,4 @@
-"""Fetching from the archive server of the tests, and looking at what came."""
+"""Fetches from the archive server of the tests, and what is in the folder afterwards."""
 
 import csv
 import hashlib
@@ -9,13 +9,14 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from helpers.fake_isic import ArchiveServer, Held
+from helpers.fake_isic import ArchiveServer
+from helpers.isic_images import StoredImage
 from melascope.cli.main import app
 from melascope.fetch import challenge, isic
 from melascope.fetch.client import Client
 from melascope.fetch.isic_api import Addresses, Archive
 from melascope.fetch.ledger import Row
-from melascope.fetch.listing import Asked
+from melascope.fetch.listing import Selection
 
 DERMOSCOPIC = "image_type:dermoscopic"
 
@@ -26,8 +27,8 @@ def archive(server: ArchiveServer, jobs: int = 8) -> Archive:
 
 
 def fetch(server: ArchiveServer, out: Path, query: str = DERMOSCOPIC, **options: Any) -> list[Row]:
-    asked = {name: options.pop(name) for name in ("collections", "limit", "licenses") if name in options}
-    return isic.fetch(archive(server), Asked(query, **asked), out, jobs=8, **options)
+    words = {name: options.pop(name) for name in ("collections", "limit", "licenses") if name in options}
+    return isic.fetch(archive(server), Selection(query, **words), out, jobs=8, **options)
 
 
 def melascope(server: ArchiveServer, *words: object) -> Result:
@@ -45,8 +46,8 @@ def rows(folder: Path) -> dict[str, dict[str, str]]:
         return {row["isic_id"]: row for row in csv.DictReader(file)}
 
 
-def names(held: list[Held]) -> set[str]:
-    return {f"{image.isic_id}{image.suffix}" for image in held}
+def names(images: list[StoredImage]) -> set[str]:
+    return {image.name for image in images}
 
 
 def pictures(folder: Path) -> set[str]:
@@ -57,13 +58,13 @@ def make_challenge(server: ArchiveServer, where: str = "challenges") -> None:
     for name in challenge.CHALLENGES["2016"].sizes:
         if name.endswith(".csv"):
             rows = "".join(
-                f"{i.isic_id},{('benign', 'malignant')[n % 2]}\n" for n, i in enumerate(server.held[5:])
+                f"{i.isic_id},{('benign', 'malignant')[n % 2]}\n" for n, i in enumerate(server.images[5:])
             )
             body = rows.encode()
         else:
             packed = io.BytesIO()
-            with zipfile.ZipFile(packed, "w") as images:
-                for image in server.held[5:]:
-                    images.writestr(f"ISBI2016/{image.isic_id}.jpg", image.path.read_bytes())
+            with zipfile.ZipFile(packed, "w") as members:
+                for image in server.images[5:]:
+                    members.writestr(f"ISBI2016/{image.isic_id}.jpg", image.data)
             body = packed.getvalue()
         server.files[f"/{where}/2016/{name}"] = body

@@ -61,28 +61,28 @@ def isic(
     hash and state. A folder of the official `isic` command is checked and completed.
     """
     from melascope.fetch import isic
-    from melascope.fetch import query as wording
-    from melascope.fetch.listing import Asked
+    from melascope.fetch.listing import Selection
+    from melascope.fetch.query import restricted, translated
 
-    words, notes = wording.renewed(query.strip())
+    text, notes = translated(query.strip())
     licenses = _several(license)
-    words, more = wording.completed(words, licenses)
+    text, more = restricted(text, licenses)
     for note in (*notes, *more):
-        _say(note)
-    asked = Asked(words, _numbers(collections), limit, licenses)
+        _notify(note)
+    selection = Selection(text, _numbers(collections), limit, licenses)
     archive = _archive(jobs)
     if dry_run:
-        typer.echo(_told(isic.plan(archive, asked), out))
+        typer.echo(_plan_line(isic.plan(archive, selection), out))
         return
     with _stoppable() as progress:
         failed = isic.fetch(
             archive,
-            asked,
+            selection,
             out,
             with_images=not metadata_only,
             jobs=jobs,
             progress=progress,
-            say=_say,
+            notify=_notify,
         )
     _finish(out, failed)
 
@@ -93,7 +93,7 @@ def _stoppable() -> Iterator["Progress"]:
         with progress_bar() as progress:
             yield progress
     except KeyboardInterrupt:
-        _say("stopped; run the same command to resume")
+        _notify("stopped; run the same command to resume")
         raise typer.Exit(130) from None
 
 
@@ -101,7 +101,7 @@ def _archive(jobs: int) -> "Archive":
     from melascope.fetch.client import Client
     from melascope.fetch.isic_api import Addresses, Archive
 
-    return Archive(Client(jobs, _say), Addresses.known())
+    return Archive(Client(jobs, _notify), Addresses.from_environment())
 
 
 def _several(text: str) -> tuple[str, ...]:
@@ -115,16 +115,18 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def _say(text: str) -> None:
+def _notify(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _told(plan: "Plan", out: Path) -> str:
-    from melascope.fetch.folder import free_bytes, in_words
+def _plan_line(plan: "Plan", out: Path) -> str:
+    from melascope.fetch.folder import free_bytes, readable_size
 
     number = "unknown number of" if plan.images is None else f"{plan.images:,}"
-    size = "unknown size" if plan.size is None else f"{'' if plan.exact else 'about '}{in_words(plan.size)}"
-    return f"{number} images, {size}; {in_words(free_bytes(out))} free"
+    size = (
+        "unknown size" if plan.size is None else f"{'' if plan.exact else 'about '}{readable_size(plan.size)}"
+    )
+    return f"{number} images, {size}; {readable_size(free_bytes(out))} free"
 
 
 def _finish(out: Path, failed: Sequence["Row"]) -> None:
@@ -132,18 +134,18 @@ def _finish(out: Path, failed: Sequence["Row"]) -> None:
     from melascope.report import collection
 
     for row in failed[:_NAMED]:
-        _say(f"{out / row.path}: {row.reason}")
+        _notify(f"{out / row.path}: {row.reason}")
     if len(failed) > _NAMED:
-        _say(f"... and {len(failed) - _NAMED} more, all named in {out / 'ledger.jsonl'}")
+        _notify(f"... and {len(failed) - _NAMED} more, all named in {out / 'ledger.jsonl'}")
     try:
         for line in _lines(collection.write(out)):
             typer.echo(line)
         typer.echo(out / collection.PAGE)
     except DataError as error:
-        _say(f"no summary: {error}")
+        _notify(f"no summary: {error}")
     if failed:
         files = "1 file" if len(failed) == 1 else f"{len(failed)} files"
-        _say(f"{files} could not be downloaded; run the same command to retry")
+        _notify(f"{files} could not be downloaded; run the same command to retry")
         raise typer.Exit(1)
 
 
@@ -173,21 +175,23 @@ def challenge(
     A stopped download resumes, as long as the server has the same file.
     """
     from melascope.fetch import challenge as challenges
-    from melascope.fetch.folder import free_bytes, in_words
+    from melascope.fetch.folder import free_bytes, readable_size
 
     chosen = challenges.chosen(year.lower(), _several(license))
     archive = _archive(1)
-    _say(f"licence of these images: {chosen.license}")
+    _notify(f"licence of these images: {chosen.license}")
     if chosen.note:
-        _say(chosen.note)
+        _notify(chosen.note)
     if dry_run:
         sizes = challenges.sizes(archive, chosen)
         for name, size in sizes.items():
-            typer.echo(f"{in_words(size):>10}  {name}")
-        typer.echo(f"{len(sizes)} files, {in_words(sum(sizes.values()))}; {in_words(free_bytes(out))} free")
+            typer.echo(f"{readable_size(size):>10}  {name}")
+        typer.echo(
+            f"{len(sizes)} files, {readable_size(sum(sizes.values()))}; {readable_size(free_bytes(out))} free"
+        )
         return
     with _stoppable() as progress:
-        failed = challenges.fetch(archive, chosen, out, progress, _say)
+        failed = challenges.fetch(archive, chosen, out, progress, _notify)
     _finish(out, failed)
 
 
@@ -206,5 +210,5 @@ def zips(
     from melascope.fetch import zips
 
     with _stoppable() as progress:
-        failed = zips.fetch(_archive(1), sources, out, progress, _say)
+        failed = zips.fetch(_archive(1), sources, out, progress, _notify)
     _finish(out, failed)

@@ -1,10 +1,10 @@
-"""The files of the ISIC challenges, for the classification of lesions.
+"""Files of the ISIC challenges on the classification of lesions.
 
-Names, licences and rough sizes from https://challenge.isic-archive.com/data/ as of 2026. ZIPs stay packed: `melascope
-prepare` reads them where they lie. Masks, DICOM copies and other tasks are left out.
+Names, licences and rough sizes are from https://challenge.isic-archive.com/data/ as of 2026. ZIPs stay packed, since
+`melascope prepare` reads them as they are. Masks, DICOM copies and other tasks are left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from urllib3.response import BaseHTTPResponse
 
 from melascope import files
 from melascope.errors import DataError
-from melascope.fetch.client import RefusedError, UnreachableError
-from melascope.fetch.folder import PART, insist_on_room, opened
+from melascope.fetch.client import Notify, RefusedError, UnreachableError, quiet
+from melascope.fetch.folder import PART, opened, require_space
 from melascope.fetch.isic_api import Archive
-from melascope.fetch.ledger import Ledger, Row
-from melascope.fetch.resumable import Resumed
-from melascope.fetch.unpack import openable
+from melascope.fetch.ledger import Row
+from melascope.fetch.resumable import ResumableDownload
+from melascope.fetch.unpack import check_zip
 from melascope.progress import Progress, silent
 
 _KB, _MB = 1000, 10**6
@@ -25,7 +25,7 @@ _KB, _MB = 1000, 10**6
 
 @dataclass(frozen=True)
 class Challenge:
-    """What one year published."""
+    """The files of one year."""
 
     folder: str
     license: str
@@ -127,10 +127,10 @@ _PERMISSIVE_2024 = Challenge(
 
 
 def chosen(year: str, licenses: Sequence[str] = ()) -> Challenge:
-    """A challenge, or what of it has one of some licences.
+    """A challenge, or the part of it under one of some licences.
 
     Raises:
-        DataError: if there is no such challenge, or nothing of it has such a licence.
+        DataError: if there is no such challenge, or no part under such a licence.
     """
     if year not in CHALLENGES:
         raise DataError(f"{year}: no challenge with images to classify; there are {', '.join(CHALLENGES)}")
@@ -141,31 +141,31 @@ def chosen(year: str, licenses: Sequence[str] = ()) -> Challenge:
 
 
 def year_of(name: str) -> str | None:
-    """The challenge that a file belongs to."""
+    """The challenge of a file."""
     listed = {**CHALLENGES, "2024 ": _PERMISSIVE_2024}
     return next((year.strip() for year, challenge in listed.items() if name in challenge.sizes), None)
 
 
 def sizes(archive: Archive, challenge: Challenge) -> dict[str, int]:
-    """Bytes of each file: what the server says, or else what the challenge's page said."""
-    return {name: _served(archive, challenge, name) or size for name, size in challenge.sizes.items()}
+    """Bytes of each file: the server's figure, or else the rough one of the challenge's page."""
+    return {name: _served_size(archive, challenge, name) or size for name, size in challenge.sizes.items()}
 
 
 def _addresses(archive: Archive, challenge: Challenge, name: str) -> list[str]:
     path = f"{challenge.folder}/{name}"
-    old = archive.at.old_challenges
-    return [f"{archive.at.files}challenges/{path}", *([f"{old}{path}"] if old else [])]
+    old = archive.addresses.old_challenges
+    return [f"{archive.addresses.files}challenges/{path}", *([f"{old}{path}"] if old else [])]
 
 
-def _served(archive: Archive, challenge: Challenge, name: str) -> int | None:
-    def length(answer: BaseHTTPResponse) -> int | None:
-        answer.read()
-        told = answer.headers.get("Content-Length")
-        return int(told) if told else None
+def _served_size(archive: Archive, challenge: Challenge, name: str) -> int | None:
+    def read(response: BaseHTTPResponse) -> int | None:
+        response.read()
+        length = response.headers.get("Content-Length")
+        return int(length) if length else None
 
     for address in _addresses(archive, challenge, name):
         try:
-            return archive.client.ask(address, length, method="HEAD", tries=3)
+            return archive.client.request(address, read, method="HEAD", tries=3)
         except (RefusedError, UnreachableError):
             continue
     return None
@@ -176,46 +176,53 @@ def fetch(
     challenge: Challenge,
     out: Path,
     progress: Progress = silent,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Notify = quiet,
 ) -> list[Row]:
-    """Bring the files of a challenge into a folder, or go on with them.
+    """Download the files of a challenge into a folder, or resume that.
+
+    Args:
+        archive: the files' origin.
+        challenge: from `chosen`.
+        out: the raw folder.
+        progress: called with (what, done, total).
+        notify: called if a file has moved.
 
     Returns:
-        A row for each file that could not be got.
+        A row for each file that failed.
 
     Raises:
         DataError: if the folder cannot be written, or the disk has no room.
     """
     failed = []
-    with opened(out) as scratch, Ledger(out) as ledger:
-        missing = [name for name in challenge.sizes if not ledger.has(name)]
+    with opened(out) as folder:
+        missing = [name for name in challenge.sizes if not folder.ledger.has(name)]
         needed = sum(challenge.sizes[name] for name in missing)
-        insist_on_room(out, needed - sum(path.stat().st_size for path in scratch.iterdir()))
+        require_space(out, needed - sum(path.stat().st_size for path in folder.scratch.iterdir()))
         for name in missing:
             addresses = _addresses(archive, challenge, name)
-            row = _bring(archive, addresses, out / name, scratch / f"{name}{PART}", progress)
+            row = _download(archive, addresses, out / name, folder.scratch / f"{name}{PART}", progress)
             if row.address != addresses[0]:
-                say(f"{name}: from the old address, {row.address}")
-            ledger.add(row)
+                notify(f"{name}: from the old address, {row.address}")
+            folder.ledger.add(row)
             failed += [row] if row.state == "failed" else []
         if not failed:
-            ledger.settle()
+            folder.ledger.compact()
     if any(row.reason and "refused" in row.reason for row in failed):
-        say("where files were moved, https://challenge.isic-archive.com/data/ has their addresses of today")
+        notify("if the files have moved, https://challenge.isic-archive.com/data/ has their new addresses")
     return failed
 
 
-def _bring(archive: Archive, addresses: list[str], path: Path, part: Path, progress: Progress) -> Row:
-    resumed = Resumed(archive.client, part, progress)
+def _download(archive: Archive, addresses: list[str], path: Path, part: Path, progress: Progress) -> Row:
+    download = ResumableDownload(archive.client, part, progress)
     try:
-        address = resumed.bring(addresses)
+        address = download.download(addresses)
     except (RefusedError, UnreachableError) as error:
         return Row(path.name, addresses[0], "failed", reason=str(error))
     try:
-        openable(part, path.name)
+        check_zip(part, path.name)
     except DataError as error:
-        resumed.drop()
+        download.discard()
         return Row(path.name, address, "failed", reason=str(error))
     row = Row(path.name, address, "done", part.stat().st_size, files.sha256(part))
-    resumed.put(path)
+    download.move_to(path)
     return row

@@ -1,12 +1,13 @@
-"""Requests that survive a bad network: every one is tried again, with growing waits, until its answer is whole."""
+"""HTTP requests over a bad network: each is repeated, after growing waits, until its response is whole."""
 
-import contextlib
+import functools
 import json
 import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -21,21 +22,23 @@ from melascope import __version__
 from melascope.errors import DataError, one_line
 
 T = TypeVar("T")
+Notify = Callable[[str], None]
+"""Called with a sentence for the user."""
 
-TRIES = 8
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
-_MOST_PATIENCE_S = 300.0  # a server that wants to be left alone for longer is not waited for
-_MOST_UNSOUND = 5  # a file that comes whole but wrong so often is wrong
-_QUIET_S, _PAUSE_S = 2.0, 10.0  # waits that need no word, and the time between two words
+_TRIES = 8
+_MAX_INVALID = 5  # a file that arrives whole but wrong this often is wrong
+_FIRST_WAIT_S, _MAX_WAIT_S = 0.5, 30.0
+_MAX_RETRY_AFTER_S = 300.0
+_SHORT_WAIT_S, _NOTIFY_EVERY_S = 2.0, 10.0  # short waits are not worth a sentence
 _BUSY = frozenset({408, 425, 429})
-_NO_TRUST = "its certificate is not trusted; where a proxy has one of its own, name that in SSL_CERT_FILE"
-# Only redirects are left to urllib3: it cannot try a body again.
+_HEADERS = {"User-Agent": f"melascope/{__version__}", "Accept-Encoding": "identity"}
+_UNTRUSTED = "its certificate is not trusted; if a proxy has its own, name that certificate in SSL_CERT_FILE"
+# Only redirects are left to urllib3: it cannot repeat a body.
 _REDIRECTS = Retry(connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False)
 
 
 class RefusedError(DataError):
-    """The server will not give this, however often it is asked.
+    """The server refuses, and would refuse again.
 
     Attributes:
         status: such as 404.
@@ -43,175 +46,159 @@ class RefusedError(DataError):
     """
 
     def __init__(self, url: str, status: int, detail: str) -> None:
-        super().__init__(f"{bare(url)}: refused with status {status}{f' ({detail})' if detail else ''}")
+        super().__init__(
+            f"{without_query(url)}: refused with status {status}{f' ({detail})' if detail else ''}"
+        )
         self.status, self.detail = status, detail
 
 
 class UnreachableError(DataError):
-    """No whole answer, after all tries."""
+    """No whole response after all tries."""
 
 
-class UnsoundError(Exception):
-    """An answer that is not what it should be, such as a page in place of an image; worth another try."""
+class InvalidResponseError(Exception):
+    """A response with the wrong content, such as a page in place of an image; worth another try."""
 
 
 class StoppedError(Exception):
-    """Another thread said stop."""
+    """Another thread set `Client.stop`."""
+
+
+def quiet(_: str) -> None:
+    """The default `Notify`: says nothing."""
 
 
 class Client:
-    """Connections kept open and shared by threads; honours the environment's proxies and certificates.
+    """Open connections, shared by threads; uses the proxies and certificates of the environment.
 
     Args:
-        connections: how many to each server are kept open.
-        say: hears, now and then, why and how long a thread waits.
+        connections: how many to keep open to each server.
+        notify: called now and then with the reason and length of a wait.
         first_wait: seconds before the second try; each further wait is up to twice as long.
     """
 
     def __init__(
-        self,
-        connections: int = 1,
-        say: Callable[[str], None] = lambda _: None,
-        first_wait: float = _FIRST_WAIT_S,
+        self, connections: int = 1, notify: Notify = quiet, first_wait: float = _FIRST_WAIT_S
     ) -> None:
         self.stop = threading.Event()
-        """Set, it ends every wait and transfer with `StoppedError`."""
-        self._first_wait = first_wait
-        self._say, self._said = say, 0.0
+        """Once set, it ends every wait and download with `StoppedError`."""
+        self._notify, self._notified, self._first_wait = notify, 0.0, first_wait
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}  # by scheme and host
-        self._options: dict[str, Any] = {
-            "maxsize": connections,
-            "timeout": Timeout(connect=10, read=30),
-            "ssl_context": _certificates(),
-        }
+        certificates = ssl.create_default_context()  # of the system, or of SSL_CERT_FILE
+        certificates.load_verify_locations(certifi.where())  # not every Python finds those of the system
+        self._pool = functools.cache(functools.partial(_pool, connections, certificates))
 
-    def ask(
+    def request(
         self,
         url: str,
-        take: Callable[[BaseHTTPResponse], T],
+        read: Callable[[BaseHTTPResponse], T],
         *,
         method: str = "GET",
         headers: Callable[[], Mapping[str, str]] = dict,
-        tries: int = TRIES,
+        tries: int = _TRIES,
     ) -> T:
-        """Ask until `take` is content with the answer.
+        """Send a request until `read` accepts the response.
 
         Args:
-            url: what for.
-            take: reads the answer, whose status is below 400; raises `UnsoundError` to have it asked again.
+            url: an address.
+            read: reads a response, whose status is below 400; raises `InvalidResponseError` for another try.
             method: of HTTP.
-            headers: tells what to add to the usual headers, anew for each try.
-            tries: at most; `UnsoundError` answers end them earlier.
+            headers: returns additional headers; called before each try.
+            tries: at most; a few `InvalidResponseError` end them earlier.
+
+        Returns:
+            What `read` returns.
 
         Raises:
             RefusedError: for a status that another try will not change.
-            UnreachableError: if all tries failed, or the server asks for too much patience.
+            UnreachableError: if all tries failed, or the server asks for too long a wait.
             StoppedError: if another thread set `stop`.
         """
-        usual = {"User-Agent": f"melascope/{__version__}", "Accept-Encoding": "identity"}
-        unsound = 0
-        for tried in range(1, tries + 1):
-            asked_for: float | None = None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise DataError(f"{url}: not a web address")
+        pool = self._pool(parts.scheme, parts.hostname)
+        invalid = 0
+        for attempt in range(1, tries + 1):
+            retry_after = 0.0
+            if self.stop.is_set():
+                raise StoppedError
             try:
-                with self._answer(method, url, {**usual, **headers()}) as answer:
-                    if answer.status < 400:
-                        return take(answer)
-                    reason = f"status {answer.status}"
-                    if answer.status not in _BUSY and answer.status < 500:
-                        raise RefusedError(url, answer.status, _detail(answer))
-                    asked_for = _patience(answer)
-            except UnsoundError as error:
-                unsound += 1
+                response = pool.request(
+                    method,
+                    url,
+                    headers={**_HEADERS, **headers()},
+                    retries=_REDIRECTS,
+                    preload_content=False,
+                    decode_content=False,
+                )
+                with closing(response):  # what was read to its end keeps its connection all the same
+                    if response.status < 400:
+                        return read(response)
+                    reason = f"status {response.status}"
+                    if response.status not in _BUSY and response.status < 500:
+                        raise RefusedError(url, response.status, _detail(response))
+                    retry_after = Retry().get_retry_after(response) or 0.0  # seconds, or a date
+            except InvalidResponseError as error:
+                invalid += 1
                 reason = str(error)
             except HTTPError as error:
                 reason = _reason(error)
                 if "CERTIFICATE_VERIFY_FAILED" in reason:
-                    raise UnreachableError(f"{bare(url)}: {_NO_TRUST}") from error
-            if asked_for is not None and asked_for > _MOST_PATIENCE_S:
-                raise UnreachableError(f"{bare(url)}: busy, asks to come back in {asked_for:.0f} s")
-            if tried == tries or unsound == _MOST_UNSOUND:
+                    raise UnreachableError(f"{without_query(url)}: {_UNTRUSTED}") from error
+            if retry_after > _MAX_RETRY_AFTER_S:
+                raise UnreachableError(
+                    f"{without_query(url)}: busy, asks to come back in {retry_after:.0f} s"
+                )
+            if attempt == tries or invalid == _MAX_INVALID:
                 break
-            self._wait(tried, asked_for, f"{bare(url)}: {reason}")
-        raise UnreachableError(f"{bare(url)}: {reason}, {tried} times")
+            self._wait(attempt, retry_after, f"{without_query(url)}: {reason}")
+        raise UnreachableError(f"{without_query(url)}: {reason}, {attempt} times")
 
     def json(self, url: str) -> Any:
-        """The answer as JSON."""
+        """The response as JSON."""
 
-        def read(answer: BaseHTTPResponse) -> Any:
+        def read(response: BaseHTTPResponse) -> Any:
             try:
-                return json.loads(answer.read(decode_content=True))
+                return json.loads(response.read(decode_content=True))
             except ValueError as error:
-                raise UnsoundError("not JSON") from error
+                raise InvalidResponseError("not JSON") from error
 
-        return self.ask(url, read, headers=_json)
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        return self.request(url, read, headers=lambda: headers)
 
-    @contextlib.contextmanager
-    def _answer(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[BaseHTTPResponse]:
-        if self.stop.is_set():
-            raise StoppedError
-        answer = self._pool(url).request(
-            method, url, headers=headers, retries=_REDIRECTS, preload_content=False, decode_content=False
-        )
-        try:
-            yield answer
-        finally:
-            answer.close()  # what was read to its end keeps its connection all the same
-
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        parts = urlsplit(url)
-        place = parts.scheme, parts.hostname or ""
-        with self._lock:
-            if place not in self._pools:
-                self._pools[place] = self._made(*place, url)
-            return self._pools[place]
-
-    def _made(self, scheme: str, host: str, url: str) -> urllib3.PoolManager:
-        if scheme not in ("http", "https") or not host:
-            raise DataError(f"{url}: not an address of the web")
-        proxy = None if proxy_bypass(host) else getproxies().get(scheme)
-        return urllib3.ProxyManager(proxy, **self._options) if proxy else urllib3.PoolManager(**self._options)
-
-    def _wait(self, tried: int, asked_for: float | None, why: str) -> None:
-        own = min(_LONGEST_WAIT_S, self._first_wait * 2 ** (tried - 1)) * random.uniform(0.5, 1)  # noqa: S311
-        wait = max(own, asked_for or 0)
+    def _wait(self, attempt: int, retry_after: float, why: str) -> None:
+        longest = min(_MAX_WAIT_S, self._first_wait * 2 ** (attempt - 1))
+        wait = max(longest * random.uniform(0.5, 1), retry_after)  # noqa: S311
         now = time.monotonic()
         with self._lock:
-            heard = wait > _QUIET_S and now - self._said > _PAUSE_S
-            self._said = now if heard else self._said
-        if heard:
-            self._say(f"{why}; trying again in {wait:.0f} s")
+            due = wait > _SHORT_WAIT_S and now - self._notified > _NOTIFY_EVERY_S
+            self._notified = now if due else self._notified
+        if due:
+            self._notify(f"{why}; next try in {wait:.0f} s")
         if self.stop.wait(wait):
             raise StoppedError
 
 
-def _json() -> Mapping[str, str]:
-    return {"Accept": "application/json", "Accept-Encoding": "gzip"}
-
-
-def bare(url: str) -> str:
+def without_query(url: str) -> str:
     """An address without its query, which may hold a signature and is of no use to a reader."""
     return url.partition("?")[0]
 
 
-def _certificates() -> ssl.SSLContext:
-    context = ssl.create_default_context()  # those of the system, or of SSL_CERT_FILE
-    context.load_verify_locations(certifi.where())  # not every Python finds the system's
-    return context
+def _pool(connections: int, certificates: ssl.SSLContext, scheme: str, host: str) -> urllib3.PoolManager:
+    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+    options: dict[str, Any] = {
+        "maxsize": connections,
+        "timeout": Timeout(connect=10, read=30),
+        "ssl_context": certificates,
+    }
+    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
 
-def _patience(answer: BaseHTTPResponse) -> float | None:
-    """Seconds that `Retry-After` asks for, given as a number or a date."""
-    try:
-        return Retry().get_retry_after(answer)
-    except HTTPError:
-        return None
-
-
-def _detail(answer: BaseHTTPResponse) -> str:
+def _detail(response: BaseHTTPResponse) -> str:
     """The reason in an error's JSON: `{"message": ...}`, `{"detail": "..."}` or `{"detail": [{"msg": ...}]}`."""
     try:
-        body = json.loads(answer.read(2**16, decode_content=True))
+        body = json.loads(response.read(2**16, decode_content=True))
         detail = body.get("message") or body.get("detail") or ""
         return " ".join(str(detail[0]["msg"] if isinstance(detail, list) else detail).split())[:160]
     except (HTTPError, ValueError, AttributeError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""Image transfers side by side: each image whole, verified and in its place, or listed as failed."""
+"""Parallel downloads of images: each ends up whole, verified and in its place, or is reported as failed."""
 
 import hashlib
 import os
@@ -12,44 +12,46 @@ from urllib3.response import BaseHTTPResponse
 
 from melascope import files, images
 from melascope.errors import DataError, ImageError
-from melascope.fetch.client import RefusedError, UnreachableError, UnsoundError, bare
-from melascope.fetch.folder import put
+from melascope.fetch.client import InvalidResponseError, RefusedError, UnreachableError, without_query
+from melascope.fetch.folder import RawFolder, move
 from melascope.fetch.isic_api import Archive, Entry, file_name
-from melascope.fetch.ledger import Ledger, Row
+from melascope.fetch.ledger import Row
 from melascope.progress import Progress, silent
 
 JOBS = 32
-_CHUNK = 2**20  # most images are no larger, and so never read back
-_TELLING_S = 0.1  # between two words about progress
-_SUFFIXES = (".jpg", ".png", ".tif")  # where the listing does not tell
-_HOPELESS = 3  # times as many failures in a row as transfers at once: the network is gone
+_CHUNK_BYTES = 2**20  # most images are no larger, and so need not be read again
+_REPORT_EVERY_S = 0.1
+_MAX_FAILURES_PER_JOB = 3  # in a row; after more, the network is gone
 
 
-class Transfers:
-    """What the threads share.
+class Downloads:
+    """Downloads of images into one raw folder.
 
     Args:
-        archive: where images are from.
+        archive: the images' origin.
         folder: the raw folder.
-        scratch: a folder on the same disk for what is not whole yet.
-        ledger: of the raw folder.
-        jobs: transfers at once.
+        jobs: downloads at once.
     """
 
-    def __init__(
-        self, archive: Archive, folder: Path, scratch: Path, ledger: Ledger, jobs: int = JOBS
-    ) -> None:
-        self._archive, self._folder, self._scratch, self._ledger = archive, folder, scratch, ledger
-        self._jobs = jobs
+    def __init__(self, archive: Archive, folder: RawFolder, jobs: int = JOBS) -> None:
+        self._archive, self._folder, self._jobs = archive, folder, jobs
         self._decoders: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore, several times faster
-        for _ in range(os.cpu_count() or 1):  # since some images take much memory
+        for _ in range(os.cpu_count() or 1):  # no more, as some images take much memory
             self._decoders.put(None)
 
     def run(self, entries: Iterable[Entry], total: int, progress: Progress = silent) -> list[Row]:
-        """Bring the images; gives a row for each that failed.
+        """Download the images.
+
+        Args:
+            entries: of the images.
+            total: how many they are.
+            progress: called with (what, done, total).
+
+        Returns:
+            A row for each image that failed.
 
         Raises:
-            DataError: if a file cannot be written, or nothing comes any more.
+            DataError: if a file cannot be written, or the network is gone.
         """
         remaining, stop = iter(entries), self._archive.client.stop
         turn = threading.Lock()
@@ -63,22 +65,22 @@ class Transfers:
                     entry = next(remaining, None)
                 if entry is None:
                     return
-                row, unreachable = self._bring(entry)
+                row, unreachable = self._one(entry)
                 with turn:
                     done += 1
                     in_a_row = in_a_row + 1 if unreachable else 0
                     if row.state == "failed":
                         failed.append(row)
-                    if in_a_row == _HOPELESS * self._jobs:
+                    if in_a_row == _MAX_FAILURES_PER_JOB * self._jobs:
                         raise UnreachableError(
-                            f"{row.reason}; so did the {in_a_row - 1} before; try again later"
+                            f"{row.reason}; {in_a_row} images in a row failed; try again later"
                         )
 
         with ThreadPoolExecutor(self._jobs) as pool:
             running = {pool.submit(work) for _ in range(self._jobs)}
             try:
                 while running:
-                    ended, running = wait(running, _TELLING_S, FIRST_EXCEPTION)
+                    ended, running = wait(running, _REPORT_EVERY_S, FIRST_EXCEPTION)
                     progress("images", done, total)
                     for worker in ended:
                         worker.result()
@@ -87,40 +89,39 @@ class Transfers:
                 raise
         return failed
 
-    def _bring(self, entry: Entry) -> tuple[Row, bool]:
-        """What became of an image, and whether its server could not be reached."""
+    def _one(self, entry: Entry) -> tuple[Row, bool]:
+        """The row of one image, and whether its server could not be reached."""
         name = file_name(entry)
-        for known in (name,) if entry.url else (f"{entry.isic_id}{suffix}" for suffix in _SUFFIXES):
-            if self._ledger.has(known, entry.size):
-                return Row(known, "", "done"), False
+        if self._folder.ledger.has(name, entry.size):
+            return Row(name, "", "done"), False
         address, unreachable = self._archive.image_address(entry), False
         try:
-            row = self._found(entry, name, address) or self._transferred(entry, name, address)
+            row = self._existing(entry, name, address) or self._downloaded(entry, name, address)
         except (RefusedError, UnreachableError) as error:
-            row = Row(name, bare(address), "failed", reason=str(error))
+            row = Row(name, without_query(address), "failed", reason=str(error))
             unreachable = isinstance(error, UnreachableError)
-        self._ledger.add(row)
+        self._folder.ledger.add(row)
         return row, unreachable
 
-    def _found(self, entry: Entry, name: str, address: str) -> Row | None:
-        """A file that lies there already, as the official command leaves it: taken if it is whole."""
-        path = self._folder / name
+    def _existing(self, entry: Entry, name: str, address: str) -> Row | None:
+        """The row of a whole file that is there already, such as from the official command."""
+        path = self._folder.path / name
         if not path.is_file():
             return None
         try:
-            size = entry.size or self._archive.client.ask(address, _length, method="HEAD")
+            size = entry.size or self._archive.client.request(address, _length, method="HEAD")
             if path.stat().st_size != size:
                 return None
-            self._look_at(path)
+            self._check(path)
         except (RefusedError, ImageError):
             return None
-        return Row(name, bare(address), "done", size, files.sha256(path))
+        return Row(name, without_query(address), "done", size, files.sha256(path))
 
-    def _transferred(self, entry: Entry, name: str, address: str) -> Row:
+    def _downloaded(self, entry: Entry, name: str, address: str) -> Row:
         try:
             return self._get(name, address, entry.size)
         except (RefusedError, UnreachableError) as error:
-            # A signed address lives for days only, a size may be an older file's: the archive tells what holds now.
+            # A signed address expires after days, and a listed size may be out of date: the archive has today's.
             try:
                 now = self._archive.entry(entry.isic_id)
             except (RefusedError, UnreachableError):
@@ -131,27 +132,27 @@ class Transfers:
             return self._get(file_name(now), fresh, now.size)
 
     def _get(self, name: str, address: str, size: int | None) -> Row:
-        part = self._scratch / name
+        part = self._folder.scratch / name
 
-        def save(answer: BaseHTTPResponse) -> tuple[int, str]:
-            length, sha256, data = _save(answer, part)
+        def save(response: BaseHTTPResponse) -> tuple[int, str]:
+            length, sha256, data = _save(response, part)
             if size is not None and length != size:
-                raise UnsoundError(_what_came(part) or f"{length} bytes in place of {size}")
+                raise InvalidResponseError(_web_page(part) or f"{length} bytes in place of {size}")
             try:
-                self._look_at(part, data)
+                self._check(part, data)
             except ImageError as error:
-                raise UnsoundError(_what_came(part) or error.reason) from error
+                raise InvalidResponseError(_web_page(part) or error.reason) from error
             return length, sha256
 
         try:
-            length, sha256 = self._archive.client.ask(address, save)
-            put(part, self._folder / name)
+            length, sha256 = self._archive.client.request(address, save)
+            move(part, self._folder.path / name)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        return Row(name, bare(address), "done", length, sha256)
+        return Row(name, without_query(address), "done", length, sha256)
 
-    def _look_at(self, path: Path, data: bytes | None = None) -> None:
+    def _check(self, path: Path, data: bytes | None = None) -> None:
         self._decoders.get()
         try:
             data = files.read(str(path)) if data is None else data
@@ -160,27 +161,27 @@ class Transfers:
             self._decoders.put(None)
 
 
-def _save(answer: BaseHTTPResponse, part: Path) -> tuple[int, str, bytes | None]:
-    """Write a body to a file; gives its length, its SHA-256 and, unless it is large, itself."""
+def _save(response: BaseHTTPResponse, part: Path) -> tuple[int, str, bytes | None]:
+    """Write a body to a file; returns its length, its SHA-256 and, unless it is large, the body."""
     sha256, length, chunk = hashlib.sha256(), 0, b""
     try:
         with open(part, "wb") as file:
-            for chunk in answer.stream(_CHUNK):
+            for chunk in response.stream(_CHUNK_BYTES):
                 file.write(chunk)
                 sha256.update(chunk)
                 length += len(chunk)
                 if length > files.MAX_BYTES:
-                    raise UnsoundError(f"larger than {files.MAX_BYTES // 2**20} MiB")
+                    raise InvalidResponseError(f"larger than {files.MAX_BYTES // 2**20} MiB")
     except OSError as error:
         raise DataError(f"{part}: cannot be written ({error.strerror or error})") from error
     return length, sha256.hexdigest(), chunk if length == len(chunk) else None
 
 
-def _length(answer: BaseHTTPResponse) -> int:
-    answer.read()
-    return int(answer.headers.get("Content-Length", -1))
+def _length(response: BaseHTTPResponse) -> int:
+    response.read()
+    return int(response.headers.get("Content-Length", -1))
 
 
-def _what_came(part: Path) -> str | None:
+def _web_page(part: Path) -> str | None:
     with open(part, "rb") as file:
         return "a web page in place of an image" if file.read(64).lstrip().startswith(b"<") else None

@@ -1,69 +1,88 @@
-"""A raw folder while it is filled: one process at a time, and a hidden place for what is not whole yet."""
+"""A raw folder during a fetch: one process at a time, a ledger, and a hidden place for unfinished files."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from melascope.errors import DataError
+from melascope.fetch.ledger import Ledger
 
 SCRATCH = ".partial"
-PART = ".part"  # what can be gone on with; everything else that a kill left there is thrown away
+PART = ".part"  # of downloads that can resume; everything else that a killed process leaves is deleted
+
+
+@dataclass(frozen=True)
+class RawFolder:
+    """A raw folder, locked by this process."""
+
+    path: Path
+    scratch: Path
+    """For unfinished files, on the same disk."""
+    ledger: Ledger
 
 
 @contextmanager
-def opened(out: str | Path) -> Iterator[Path]:
-    """Make and lock a raw folder; gives the place for what is not whole yet.
+def opened(path: str | Path) -> Iterator[RawFolder]:
+    """Make and lock a raw folder.
 
     Raises:
         DataError: if it cannot be written, or another process fills it.
     """
-    out = Path(out)
-    scratch = out / SCRATCH
+    path = Path(path)
+    scratch = path / SCRATCH
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock")
+        lock = FileLock(path / ".lock")
         lock.acquire(timeout=0)
     except Timeout:
         raise DataError(
-            f"{out}: another fetch is filling this folder; wait for it, or give another --out"
+            f"{path}: another fetch fills this folder; wait for it, or give another --out"
         ) from None
     except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror})") from error
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
     try:
-        for path in scratch.iterdir():
-            if PART not in path.suffixes:
-                path.unlink()
-        yield scratch
+        for unfinished in scratch.iterdir():
+            if PART not in unfinished.suffixes:
+                unfinished.unlink()
+        with Ledger(path) as ledger:
+            yield RawFolder(path, scratch, ledger)
     finally:
         if not any(scratch.iterdir()):
             scratch.rmdir()
         lock.release()
 
 
-def insist_on_room(out: Path, needed: int) -> None:
-    """See that the disk has room.
+def require_space(path: Path, needed: int) -> None:
+    """Check that the disk of a file or folder has room.
+
+    Args:
+        path: need not exist.
+        needed: bytes.
 
     Raises:
-        DataError: if not.
+        DataError: if it has not.
     """
-    free = free_bytes(out)
+    free = free_bytes(path)
     if needed > free:
-        raise DataError(f"{out}: {in_words(needed)} are to come, and the disk has {in_words(free)} free")
+        raise DataError(
+            f"{path}: needs {readable_size(needed)}; only {readable_size(free)} free on this disk"
+        )
 
 
-def free_bytes(out: Path) -> int:
-    """Bytes free on the disk that a folder is or would be on."""
-    place = out.absolute()
+def free_bytes(path: Path) -> int:
+    """Bytes free on the disk that a file or folder is or would be on."""
+    place = path.absolute()
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
 
 
-def put(part: Path, path: Path) -> None:
+def move(part: Path, path: Path) -> None:
     """Give a whole file its place.
 
     Raises:
@@ -79,10 +98,14 @@ def put(part: Path, path: Path) -> None:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def in_words(size: float) -> str:
-    """Bytes as a person says them: 1.25 GB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
+def readable_size(size: float) -> str:
+    """Bytes with a unit.
+
+    >>> readable_size(1_250_000_000)
+    '1.25 GB'
+    """
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"

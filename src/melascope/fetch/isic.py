@@ -1,8 +1,8 @@
-"""Images of the ISIC Archive by query: listed, then brought, into a folder as the archive itself hands out."""
+"""Images of the ISIC Archive by query: listed, then downloaded, into a folder in the archive's own form."""
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,154 +11,154 @@ from urllib3.response import BaseHTTPResponse
 from melascope import files
 from melascope.errors import DataError
 from melascope.fetch import metadata
-from melascope.fetch.client import RefusedError, UnreachableError, UnsoundError
-from melascope.fetch.download import JOBS, Transfers
-from melascope.fetch.folder import free_bytes, insist_on_room, opened
+from melascope.fetch.client import InvalidResponseError, Notify, RefusedError, UnreachableError, quiet
+from melascope.fetch.download import JOBS, Downloads
+from melascope.fetch.folder import RawFolder, free_bytes, opened, require_space
 from melascope.fetch.isic_api import PAGE_SIZE, Archive, file_name
-from melascope.fetch.ledger import Ledger, Row
+from melascope.fetch.ledger import Row
 from melascope.fetch.listing import NAME as LISTING
-from melascope.fetch.listing import Asked, Listing
+from melascope.fetch.listing import Listing, Selection
 from melascope.progress import Progress, silent
 
-Say = Callable[[str], None]
-_LARGE_LISTING = 20_000  # images; listing more takes minutes
+LARGE_LISTING = 20_000  # images; listing more takes minutes
 _NONE = "the archive has no such image"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fetch would bring."""
+    """Number and size of the images that a fetch would download."""
 
     images: int | None
     size: int | None
-    """Bytes; None where the archive does not tell."""
+    """Bytes; None if the archive does not say."""
     exact: bool
     """Whether `size` is the archive's own sum, or a share of it."""
 
 
-def plan(archive: Archive, asked: Asked) -> Plan:
-    """Ask the archive how much a fetch would bring.
+def plan(archive: Archive, selection: Selection) -> Plan:
+    """Ask the archive how much a fetch would download.
 
     Raises:
-        DataError: if it does not understand the query, or a collection is not there.
+        DataError: if the archive cannot read the query, or a collection does not exist.
     """
-    counted = _count(archive, asked)
-    size = archive.size(asked.query, asked.collections)
-    if counted is None or asked.limit is None or asked.limit >= counted:
+    counted = _count(archive, selection)
+    size = archive.size(selection.query, selection.collections)
+    if counted is None or selection.limit is None or selection.limit >= counted:
         return Plan(counted, size, exact=True)
-    return Plan(asked.limit, size * asked.limit // counted if size is not None else None, exact=False)
+    share = size * selection.limit // counted if size is not None else None
+    return Plan(selection.limit, share, exact=False)
 
 
 def fetch(
     archive: Archive,
-    asked: Asked,
+    selection: Selection,
     out: Path,
     *,
     with_images: bool = True,
     jobs: int = JOBS,
     progress: Progress = silent,
-    say: Say = lambda _: None,
+    notify: Notify = quiet,
 ) -> list[Row]:
-    """Bring what is asked for into a folder, or go on with it.
+    """Download images and their metadata into a folder, or resume that.
 
     Args:
-        archive: where from.
-        asked: what.
+        archive: the images' origin.
+        selection: the images to download.
         out: the raw folder.
-        with_images: False leaves them out: only tables and texts.
-        jobs: transfers at once.
+        with_images: False downloads only tables and texts.
+        jobs: downloads at once.
         progress: called with (what, done, total).
-        say: hears sentences for the user.
+        notify: called if listing takes long.
 
     Returns:
-        A row for each file that could not be got.
+        A row for each file that failed.
 
     Raises:
-        DataError: if it cannot be done at all; the same call goes on where it stopped.
+        DataError: if the fetch cannot proceed; the same call resumes it.
     """
-    if not (out / LISTING).exists() and _count(archive, asked) == 0:
-        raise DataError(f"{asked.query}: {_NONE}")
-    with opened(out) as scratch, Ledger(out) as ledger:
-        listing = Listing(out, asked)
+    if not (out / LISTING).exists() and _count(archive, selection) == 0:
+        raise DataError(f"{selection.query}: {_NONE}")
+    with opened(out) as folder:
+        listing = Listing(out, selection)
         if not listing.complete:
-            _list(archive, asked, listing, progress, say)
+            _list(archive, selection, listing, progress, notify)
         if not len(listing):
-            listing.forget()
-            raise DataError(f"{asked.query}: {_NONE}")
-        failures = list(_texts(archive, out, listing, ledger))
+            listing.delete()
+            raise DataError(f"{selection.query}: {_NONE}")
+        failures = list(_write_texts(archive, folder, listing))
         if with_images:
-            if (to_come := _size(archive, asked, listing)) > free_bytes(out):
-                insist_on_room(out, to_come - _here(out, listing))
-            failures += Transfers(archive, out, scratch, ledger, jobs).run(
-                listing.entries(), len(listing), progress
-            )
-        if asked.limit is None and (listing.counted or 0) > len(listing):
-            listing.forget()
+            if (size := _size(archive, selection, listing)) > free_bytes(out):
+                require_space(out, size - _existing_bytes(out, listing))
+            failures += Downloads(archive, folder, jobs).run(listing.entries(), len(listing), progress)
+        if selection.limit is None and (listing.counted or 0) > len(listing):
+            listing.delete()
             raise UnreachableError(
-                f"{out}: the archive counted {listing.counted} images and listed only {len(listing)}; the same "
-                "command asks again"
+                f"{out}: the archive counted {listing.counted} images but listed only {len(listing)}; run the same "
+                "command to list them again"
             )
         if not failures:
-            ledger.settle()
-            listing.forget()
+            folder.ledger.compact()
+            listing.delete()
         return failures
 
 
-def _count(archive: Archive, asked: Asked) -> int | None:
-    for number in asked.collections:
+def _count(archive: Archive, selection: Selection) -> int | None:
+    for number in selection.collections:
         archive.collection(number)
-    return next(archive.pages(asked.query, asked.collections, limit=1)).count
+    return next(archive.pages(selection.query, selection.collections, limit=1)).count
 
 
-def _list(archive: Archive, asked: Asked, listing: Listing, progress: Progress, say: Say) -> None:
+def _list(
+    archive: Archive, selection: Selection, listing: Listing, progress: Progress, notify: Notify
+) -> None:
     """Make the listing page by page, or resume it."""
     began = time.monotonic()
-    for number, page in enumerate(archive.pages(asked.query, asked.collections, listing.cursor), start=1):
+    pages = archive.pages(selection.query, selection.collections, listing.cursor)
+    for number, page in enumerate(pages, start=1):
         listing.add(page)
         progress("listing images", len(listing), listing.expected)
         if listing.complete:
             return
         left = listing.expected - len(listing)
-        if number == 1 and left > _LARGE_LISTING:
+        if number == 1 and left > LARGE_LISTING:
             minutes = (time.monotonic() - began) * left / PAGE_SIZE / 60
-            say(
+            notify(
                 f"listing {left:,} more images takes about {minutes:.0f} minutes; the archive also offers all its "
                 f"public images as one ZIP: {archive.snapshot_address()}"
             )
 
 
-def _texts(archive: Archive, out: Path, listing: Listing, ledger: Ledger) -> Iterator[Row]:
-    """Write the tables, and bring the licences' texts; gives a row for each that failed."""
+def _write_texts(archive: Archive, folder: RawFolder, listing: Listing) -> Iterator[Row]:
+    """Write the tables and download the licences; yields a row for each failure."""
 
-    def read(answer: BaseHTTPResponse) -> bytes:
-        text = answer.read()
+    def read(response: BaseHTTPResponse) -> bytes:
+        text = response.read()
         if not text.strip():
-            raise UnsoundError("an empty text")
+            raise InvalidResponseError("an empty text")
         return text
 
-    for license_ in metadata.write(out, listing.entries()):
+    for license_ in metadata.write(folder.path, listing.entries()):
         path = f"{metadata.LICENSES}/{license_}.txt"
         address = archive.license_address(license_)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", license_) or ledger.has(path):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", license_) or folder.ledger.has(path):
             continue
         try:
-            text = archive.client.ask(address, read)
+            text = archive.client.request(address, read)
         except (RefusedError, UnreachableError) as error:
             row = Row(path, address, "failed", reason=str(error))
             yield row
         else:
-            with files.replacing(out / path) as beside:
+            with files.replacing(folder.path / path) as beside:
                 beside.write_bytes(text)
-            row = Row(path, address, "done", len(text), files.sha256(out / path))
-        ledger.add(row)
+            row = Row(path, address, "done", len(text), files.sha256(folder.path / path))
+        folder.ledger.add(row)
 
 
-def _size(archive: Archive, asked: Asked, listing: Listing) -> int:
-    """Bytes of all images, as far as the archive tells."""
-    return listing.size if listing.size is not None else plan(archive, asked).size or 0
+def _size(archive: Archive, selection: Selection, listing: Listing) -> int:
+    """Bytes of all images, as far as the archive says."""
+    return listing.size if listing.size is not None else plan(archive, selection).size or 0
 
 
-def _here(out: Path, listing: Listing) -> int:
-    """Bytes that are here already."""
+def _existing_bytes(out: Path, listing: Listing) -> int:
     paths = (out / file_name(entry) for entry in listing.entries())
     return sum(path.stat().st_size for path in paths if path.is_file())

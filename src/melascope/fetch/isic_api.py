@@ -1,6 +1,6 @@
-"""The ISIC Archive's public interface: its addresses, pages of images, and what one image's entry tells.
+"""The ISIC Archive's public API: its addresses, pages of images, and one image's entry.
 
-Sources: the archive's public server, https://github.com/ImageMarkup/isic, its version 2 interface.
+Source: the archive's server, https://github.com/ImageMarkup/isic, API version 2.
 """
 
 import os
@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from melascope.errors import DataError
 from melascope.fetch.client import Client, RefusedError
+from melascope.fetch.query import DICTIONARY
 from melascope.images import EXTENSIONS
 
 _API = "https://api.isic-archive.com/api/v2/"
@@ -24,21 +25,20 @@ _ID = re.compile(r"ISIC_\d{7,}")
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the archive is; each ends in a slash."""
+    """Addresses of the archive; each ends in a slash."""
 
     api: str = _API
     files: str = _FILES
     """Holds `images/`, `snapshots/` and `challenges/`."""
     old_challenges: str | None = _OLD_CHALLENGES
-    """Where the challenges were until 2025."""
+    """Held the challenges until 2025."""
 
     @classmethod
-    def known(cls) -> "Addresses":
-        """The archive's own, or a mirror's: `MELASCOPE_ISIC_API` and `MELASCOPE_ISIC_FILES`."""
-        api, held = os.environ.get("MELASCOPE_ISIC_API"), os.environ.get("MELASCOPE_ISIC_FILES")
-        if not api and not held:
-            return cls()
-        return cls(_slashed(api or _API), _slashed(held or _FILES), None if held else _OLD_CHALLENGES)
+    def from_environment(cls) -> "Addresses":
+        """Those of a mirror in `MELASCOPE_ISIC_API` and `MELASCOPE_ISIC_FILES`, else the archive's own."""
+        api, files = os.environ.get("MELASCOPE_ISIC_API"), os.environ.get("MELASCOPE_ISIC_FILES")
+        old_challenges = None if files else _OLD_CHALLENGES
+        return cls(_slashed(api or _API), _slashed(files or _FILES), old_challenges)
 
 
 @dataclass(frozen=True)
@@ -49,34 +49,40 @@ class Entry:
     license: str
     attribution: str
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """What is known besides, by the archive's names; nothing that is not known."""
+    """Other metadata under the archive's names; fields without a value are left out."""
     url: str | None = None
-    """None: at the usual place."""
+    """None: the usual address."""
     size: int | None = None
-    """Bytes, where the listing tells."""
+    """Bytes, if known."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some entries, and where the next ones are."""
+    """A page of a listing."""
 
     entries: list[Entry]
     cursor: str | None
+    """Of the next page; None on the last."""
     count: int | None = None
-    """Of all pages, which only the first one tells."""
+    """Images on all pages; only the first page has it."""
 
 
 class Archive:
-    """What can be asked of the archive. Every question raises what `Client.ask` raises."""
+    """Requests to the archive. Each raises what `Client.request` raises.
+
+    Args:
+        client: sends them.
+        addresses: of the archive or a mirror.
+    """
 
     def __init__(self, client: Client, addresses: Addresses) -> None:
         self.client = client
-        self.at = addresses
+        self.addresses = addresses
 
     def pages(
         self, query: str, collections: Sequence[int] = (), cursor: str | None = None, limit: int = PAGE_SIZE
     ) -> Iterator[Page]:
-        """The pages of a search, from a cursor on.
+        """The pages of a search, beginning at a cursor.
 
         Raises:
             DataError: if the archive cannot read the query, or its pages repeat without end.
@@ -89,84 +95,73 @@ class Archive:
             if cursor is None:
                 return
             if cursor in seen:
-                raise DataError(f"{self.at.api}images/search/: its pages repeat without end; try again later")
+                raise DataError(
+                    f"{self.addresses.api}images/search/: its pages repeat without end; try again later"
+                )
             seen.add(cursor)
 
     def _page(self, query: str, collections: Sequence[int], cursor: str | None, limit: int) -> Page:
-        asked = {**_search(query, collections), "limit": limit, **({"cursor": cursor} if cursor else {})}
+        search = f"{self.addresses.api}images/search/"
+        words = {**_search(query, collections), "limit": limit, **({"cursor": cursor} if cursor else {})}
         try:
-            told = self.client.json(f"{self.at.api}images/search/?{urlencode(asked)}")
+            page = self.client.json(f"{search}?{urlencode(words)}")
         except RefusedError as error:
             if error.status != 400:
                 raise
             raise DataError(
                 f"{query}: the archive cannot read this query{f' ({error.detail})' if error.detail else ''}; write "
                 "field:value with AND, OR, - and parentheses, such as 'diagnosis_1:Malignant AND age_approx:[50 TO "
-                "70]'; fields and values: https://www.isic-archive.com/data-dictionary"
+                f"70]'; fields and values: {DICTIONARY}"
             ) from error
         try:
-            entries = [_entry(image) for image in told["results"]]
-            return Page(entries, _cursor(told.get("next")), told.get("count"))
+            return Page(
+                [_entry(image) for image in page["results"]], _cursor(page.get("next")), page.get("count")
+            )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(
-                f"{self.at.api}images/search/: an answer in an unknown form ({error!r})"
-            ) from error
+            raise DataError(f"{search}: a response in an unknown form ({error!r})") from error
 
     def size(self, query: str, collections: Sequence[int] = ()) -> int | None:
-        """Bytes of all images of a search; None where the archive does not say."""
+        """Bytes of all images of a search; None if the archive does not say."""
+        words = urlencode(_search(query, collections))
         try:
-            told = self.client.json(
-                f"{self.at.api}images/search/size/?{urlencode(_search(query, collections))}"
-            )
-            return int(told["size"])
+            return int(self.client.json(f"{self.addresses.api}images/search/size/?{words}")["size"])
         except (RefusedError, KeyError, TypeError, ValueError):
             return None
 
     def entry(self, isic_id: str) -> Entry:
-        """One image's entry, with an address that is good now."""
-        return _entry(self.client.json(f"{self.at.api}images/{isic_id}/"))
+        """One image's entry, with a present address."""
+        return _entry(self.client.json(f"{self.addresses.api}images/{isic_id}/"))
 
     def collection(self, number: int) -> str:
         """A collection's name.
 
         Raises:
-            DataError: if there is none of that number, or it is not public.
+            DataError: if it does not exist or is not public.
         """
         try:
-            return str(self.client.json(f"{self.at.api}collections/{number}/")["name"])
+            return str(self.client.json(f"{self.addresses.api}collections/{number}/")["name"])
         except RefusedError as error:
             raise DataError(
                 f"--collections {number}: the archive has no public collection {number}"
             ) from error
 
     def license_address(self, license_: str) -> str:
-        """Where the text of a licence is."""
-        return f"{self.at.api}zip-download/license-file/{license_}/"
+        """Address of the text of a licence."""
+        return f"{self.addresses.api}zip-download/license-file/{license_}/"
 
     def image_address(self, entry: Entry) -> str:
-        """Where an image is."""
-        return entry.url or f"{self.at.files}images/{entry.isic_id}.jpg"
+        """Address of an image."""
+        return entry.url or f"{self.addresses.files}images/{entry.isic_id}.jpg"
 
     def snapshot_address(self) -> str:
-        """Where the ZIP of all public images is."""
-        return f"{self.at.files}snapshots/ISIC_images.zip"
+        """Address of the ZIP of all public images."""
+        return f"{self.addresses.files}snapshots/ISIC_images.zip"
 
 
 def file_name(entry: Entry) -> str:
-    """What an image's file is called: its id, with the extension of its address."""
+    """An image's file name: its id, with the extension of its address."""
     suffix = PurePosixPath(urlsplit(entry.url or "").path).suffix.lower()
     return entry.isic_id + (suffix if suffix in EXTENSIONS else ".jpg")
-
-
-def checked_id(isic_id: object) -> str:
-    """An id of the archive, which becomes a file's name and so may be nothing else.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    if not isinstance(isic_id, str) or not _ID.fullmatch(isic_id):
-        raise ValueError(f"{isic_id!r} is no id of the ISIC Archive")
-    return isic_id
 
 
 def _search(query: str, collections: Sequence[int]) -> dict[str, str]:
@@ -174,21 +169,24 @@ def _search(query: str, collections: Sequence[int]) -> dict[str, str]:
 
 
 def _entry(image: Mapping[str, Any]) -> Entry:
+    isic_id = str(image["isic_id"])
+    if not _ID.fullmatch(isic_id):  # it becomes a file name
+        raise ValueError(f"{isic_id!r} is not an id of the ISIC Archive")
     metadata = image.get("metadata") or {}
-    told = {**(metadata.get("acquisition") or {}), **(metadata.get("clinical") or {})}
+    fields = {**(metadata.get("acquisition") or {}), **(metadata.get("clinical") or {})}
     full = (image.get("files") or {}).get("full") or {}
     return Entry(
-        checked_id(image["isic_id"]),
+        isic_id,
         str(image.get("copyright_license") or ""),
         str(image.get("attribution") or ""),
-        {name: value for name, value in told.items() if value is not None},
+        {name: value for name, value in fields.items() if value is not None},
         full.get("url"),
         int(full["size"]) if full.get("size") else None,
     )
 
 
 def _cursor(address: str | None) -> str | None:
-    # Only the cursor is taken of it: behind a mirror, the archive does not know its own address.
+    # Behind a mirror the archive does not know its own address, so only the cursor counts.
     return parse_qs(urlsplit(address).query).get("cursor", [None])[0] if address else None
 
 

@@ -1,7 +1,7 @@
-"""`ledger.jsonl`: what happened to each file of a raw folder, one JSON object a line, only ever added to.
+"""`ledger.jsonl`: what happened to each file of a raw folder, one JSON object a line.
 
-The last line about a file counts; a line that a kill tore is passed over. When all is done, one line a file is
-left, sorted by path, so that the same files leave the same ledger.
+Lines are only added, and the last line about a file counts. Half a line, which a killed process leaves, is ignored.
+A complete fetch leaves one line a file, sorted by path, so that equal files have equal ledgers.
 """
 
 import json
@@ -19,14 +19,14 @@ NAME = "ledger.jsonl"
 
 @dataclass(frozen=True)
 class Row:
-    """One event: a file was got, was there already, or failed."""
+    """One event: a file was downloaded, was there already, or failed."""
 
     path: str
     """Inside the raw folder, with forward slashes."""
     address: str
-    """Where it is from: an address, or `ARCHIVE.zip::MEMBER`."""
+    """Its origin: an address, or `ARCHIVE.zip::MEMBER`."""
     state: Literal["done", "failed", "unpacked"]
-    """`unpacked` is a ZIP that was got, and of which its files are left."""
+    """`unpacked`: a ZIP that was downloaded and unpacked, and whose files remain."""
     size: int | None = None
     """Bytes."""
     sha256: str | None = None
@@ -37,13 +37,13 @@ class Row:
 
 
 class Ledger:
-    """The ledger of one folder; threads may share it. It holds no row in memory, only where each file's last lies."""
+    """The ledger of one folder; threads may share it. Memory holds the position of each file's last row, but no row."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
         self.path = self._folder / NAME
         self._lock = threading.Lock()
-        self._where: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
         self._file = self._open()
 
     def __enter__(self) -> "Ledger":
@@ -54,24 +54,24 @@ class Ledger:
 
     def add(self, row: Row) -> None:
         """Add an event."""
-        told = {name: value for name, value in vars(row).items() if value is not None}
-        line = json.dumps(told, ensure_ascii=False).encode() + b"\n"
+        fields = {name: value for name, value in vars(row).items() if value is not None}
+        line = json.dumps(fields, ensure_ascii=False).encode() + b"\n"
         with self._lock:
-            self._where[row.path] = self._end
+            self._positions[row.path] = self._end
             self._file.write(line)
             self._file.flush()
             self._end += len(line)
 
     def last(self, path: str) -> Row | None:
-        """The last event of a file, if there was any."""
-        if path not in self._where:  # most files of a fetch: asked without waiting for whoever writes
+        """The last event of a file, if any."""
+        if path not in self._positions:  # true of most files, and needs no lock
             return None
         with self._lock:
-            self._file.seek(self._where[path])
+            self._file.seek(self._positions[path])
             return _row(self._file.readline())
 
     def has(self, path: str, size: int | None = None) -> bool:
-        """Whether a file was got whole and still lies there in its size, and in `size` if that is known."""
+        """Whether a whole file was recorded and is still there in its size, which is `size` if that is known."""
         row = self.last(path)
         if row is None or row.state != "done" or (size is not None and row.size != size):
             return False
@@ -81,20 +81,20 @@ class Ledger:
             return False
 
     def count(self, folder: str) -> int:
-        """How many files of a folder were got whole and still lie there."""
+        """How many whole files of a folder were recorded and are still there."""
         with self._lock:
-            paths = [path for path in self._where if path.startswith(f"{folder}/")]
+            paths = [path for path in self._positions if path.startswith(f"{folder}/")]
         return sum(map(self.has, paths))
 
-    def settle(self) -> None:
-        """Leave the last row of each file, sorted by path."""
+    def compact(self) -> None:
+        """Keep only the last row of each file, sorted by path."""
         with self._lock, files.replacing(self.path) as beside:
             with open(beside, "wb") as out:
-                for path in sorted(self._where):
-                    self._file.seek(self._where[path])
+                for path in sorted(self._positions):
+                    self._file.seek(self._positions[path])
                     out.write(self._file.readline())
             self._file.close()
-        self._where.clear()
+        self._positions.clear()
         self._file = self._open()
 
     def _open(self) -> IO[bytes]:
@@ -107,10 +107,10 @@ class Ledger:
         end = 0
         while line := file.readline():
             if line.endswith(b"\n") and (row := _row(line)):
-                self._where[row.path] = end
+                self._positions[row.path] = end
             end += len(line)
         if end and not _ends_a_line(file):
-            file.write(b"\n")  # what a kill tore stays a line of its own, and is passed over
+            file.write(b"\n")  # half a line becomes a line of its own, which is ignored
             file.flush()
             end += 1
         self._end = end

@@ -1,6 +1,6 @@
-"""`listing.jsonl`: what a fetch is to bring, kept until all of it is there, so that a killed fetch goes on.
+"""`listing.jsonl`: the images that a fetch is to download, kept until all are there, so that it can resume.
 
-The first line says what was asked; each further line is one page of the archive's answer, kept as it came.
+The first line holds the selection; each further line is one page of the archive's listing.
 """
 
 import json
@@ -17,18 +17,15 @@ NAME = "listing.jsonl"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a user wants of the archive."""
+class Selection:
+    """The images that a user wants of the archive."""
 
     query: str
-    """In the archive's words."""
+    """In the archive's query language."""
     collections: tuple[int, ...] = ()
     limit: int | None = None
     licenses: tuple[str, ...] = ()
-
-    def wants(self, entry: Entry) -> bool:
-        """Whether an image has one of the licences that were asked for."""
-        return not self.licenses or entry.license in self.licenses
+    """Images under other licences are left out, should the archive list any."""
 
 
 class Listing:
@@ -36,25 +33,25 @@ class Listing:
 
     Args:
         folder: the raw folder.
-        asked: what is wanted.
+        selection: the images to list.
 
     Raises:
-        DataError: if the folder holds the listing of an unfinished fetch of something else.
+        DataError: if the folder holds the listing of another, unfinished fetch.
     """
 
-    def __init__(self, folder: Path, asked: Asked) -> None:
+    def __init__(self, folder: Path, selection: Selection) -> None:
         self.path = folder / NAME
-        self._asked = asked
+        self._selection = selection
         self.complete = False
         """Whether every page is here."""
         self.cursor: str | None = None
-        """Where the next page is."""
+        """Of the next page."""
         self.counted: int | None = None
-        """How many images the archive said there would be."""
+        """How many images the archive announced."""
         self.size: int | None = 0
-        """Bytes of all that is listed; None where the listing does not tell."""
+        """Bytes of the listed images; None if the size of any is not known."""
         self._ids: set[str] = set()
-        head = {"asked": asdict(asked)}
+        head = {"asked": asdict(selection)}
         if not self._read(head):
             with open(self.path, "wb") as file:
                 file.write(_line(head))
@@ -65,47 +62,51 @@ class Listing:
     @property
     def expected(self) -> int:
         """How many images it will hold, as far as is known."""
-        return min(self._asked.limit or sys.maxsize, self.counted or len(self))
+        return min(self._selection.limit or sys.maxsize, self.counted or len(self))
 
     def add(self, page: Page) -> None:
-        """Keep a page; what was listed before, has another licence or is beyond the limit is left out."""
-        entries = {e.isic_id: e for e in page.entries if e.isic_id not in self._ids and self._asked.wants(e)}
-        room = None if self._asked.limit is None else self._asked.limit - len(self)
-        kept = [vars(entry) for entry in entries.values()][:room]
-        full = self._asked.limit is not None and len(self) + len(kept) >= self._asked.limit
-        told = {"next": None if full else page.cursor, "count": page.count, "entries": kept}
+        """Add the images of a page, except those listed before, under other licences, or beyond the limit."""
+        licenses, limit = self._selection.licenses, self._selection.limit
+        new = {
+            entry.isic_id: vars(entry)
+            for entry in page.entries
+            if entry.isic_id not in self._ids and (not licenses or entry.license in licenses)
+        }
+        entries = list(new.values())[: None if limit is None else limit - len(self)]
+        full = limit is not None and len(self) + len(entries) >= limit
+        line = {"next": None if full else page.cursor, "count": page.count, "entries": entries}
         with open(self.path, "ab") as file:
-            file.write(_line(told))
-        self._note(told)
+            file.write(_line(line))
+        self._count(line)
 
     def entries(self) -> Iterator[Entry]:
-        """What is listed, in the archive's order."""
+        """The listed images, in the archive's order."""
         with open(self.path, "rb") as file:
             next(file)
             for line in file:
                 for entry in json.loads(line)["entries"]:
                     yield Entry(**entry)
 
-    def forget(self) -> None:
-        """Take the listing away: all of it is there, or it must be made anew."""
+    def delete(self) -> None:
+        """Delete the file: all images are there, or must be listed again."""
         self.path.unlink(missing_ok=True)
 
     def _read(self, head: dict[str, Any]) -> bool:
-        """Take up the listing that is here, without a last line that a kill tore."""
+        """Take up the listing in the folder, without half a line that a killed process left."""
         try:
             with open(self.path, "r+b") as file:
                 first = file.readline()
                 if not first.endswith(b"\n"):
                     return False
                 if first != _line(head):
-                    before = json.loads(first)["asked"]
+                    other = json.loads(first)["asked"]
                     raise DataError(
-                        f"{self.path}: a fetch of something else is not finished here ({_words(before)}); finish it "
-                        "with the same command, delete this file to give it up, or give another --out"
+                        f"{self.path}: belongs to another, unfinished fetch ({_described(other)}); finish that with "
+                        "its own command, delete this file to give it up, or give another --out"
                     )
                 end = len(first)
                 while (line := file.readline()).endswith(b"\n"):
-                    self._note(json.loads(line))
+                    self._count(json.loads(line))
                     end += len(line)
                 file.truncate(end)
         except FileNotFoundError:
@@ -114,18 +115,18 @@ class Listing:
             raise DataError(f"{self.path}: not a listing; delete it") from error
         return True
 
-    def _note(self, told: dict[str, Any]) -> None:
-        self.cursor, self.complete = told["next"], told["next"] is None
-        self.counted = told["count"] if self.counted is None else self.counted
-        for entry in told["entries"]:
+    def _count(self, line: dict[str, Any]) -> None:
+        self.cursor, self.complete = line["next"], line["next"] is None
+        self.counted = line["count"] if self.counted is None else self.counted
+        for entry in line["entries"]:
             self._ids.add(entry["isic_id"])
             self.size = None if self.size is None or entry["size"] is None else self.size + entry["size"]
 
 
-def _line(told: dict[str, Any]) -> bytes:
-    return json.dumps(told, ensure_ascii=False, default=str).encode() + b"\n"
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, default=str).encode() + b"\n"
 
 
-def _words(asked: dict[str, Any]) -> str:
-    extra = "".join(f", {name} {asked[name]}" for name in ("collections", "limit", "licenses") if asked[name])
-    return f"{asked['query']}{extra}"
+def _described(selection: dict[str, Any]) -> str:
+    options = (name for name in ("collections", "limit", "licenses") if selection[name])
+    return ", ".join([selection["query"], *(f"{name} {selection[name]}" for name in options)])

@@ -1,7 +1,7 @@
-"""`metadata.csv` and `attribution.txt`, as the archive hands them out, without holding them in memory.
+"""`metadata.csv` and `attribution.txt` in the archive's form, written without holding them in memory.
 
-Columns: isic_id, attribution, copyright_license, then the fields that are used, sorted; rows by isic_id. A cell that
-begins with =, +, - or @ gets a leading TAB, as the archive does it, so that no spreadsheet takes it for a formula.
+Columns: isic_id, attribution, copyright_license, then the other fields in use, sorted; rows sorted by isic_id. As in
+the archive, a cell that begins with =, +, - or @ gets a leading TAB, so that no spreadsheet reads it as a formula.
 """
 
 import csv
@@ -22,28 +22,28 @@ _ANONYMOUS = "Anonymous"
 
 
 def write(folder: Path, entries: Iterable[Entry]) -> list[str]:
-    """Write both files; rows of other images that `metadata.csv` has already are kept.
+    """Write both files; rows of other images in an existing `metadata.csv` are kept.
 
     Returns:
         The licences of the images, sorted.
 
     Raises:
-        DataError: if `metadata.csv` is there and is not the archive's, or a file cannot be written.
+        DataError: if an existing `metadata.csv` has another form, or a file cannot be written.
     """
     try:
-        with closing(sqlite3.connect("")) as rows:  # sorts on disk, in a file that goes away by itself
+        with closing(sqlite3.connect("")) as rows:  # sorts on disk, in a temporary file
             return _write(folder, entries, rows)
     except sqlite3.Error as error:
         raise DataError(
-            f"{folder / TABLE}: cannot be sorted ({error}); is the disk of temporary files full?"
+            f"{folder / TABLE}: cannot be sorted ({error}); is the disk for temporary files full?"
         ) from error
 
 
 def _write(folder: Path, entries: Iterable[Entry], rows: sqlite3.Connection) -> list[str]:
     rows.execute("CREATE TABLE rows (id TEXT PRIMARY KEY, cells TEXT) WITHOUT ROWID")
-    for source in (_old(folder / TABLE), map(_cells, entries)):
-        told = ((cells["isic_id"], json.dumps(cells)) for cells in source)
-        rows.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?)", told)
+    for source in (_existing(folder / TABLE), map(_cells, entries)):
+        pairs = ((cells["isic_id"], json.dumps(cells)) for cells in source)
+        rows.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?)", pairs)
     credits_: Counter[str] = Counter()
     fields: set[str] = set()
     licenses: set[str] = set()
@@ -62,23 +62,22 @@ def _write(folder: Path, entries: Iterable[Entry], rows: sqlite3.Connection) -> 
 
 
 def _cells(entry: Entry) -> dict[str, str]:
-    told = {name: str(value) for name, value in entry.fields.items()}
     return {
-        **told,
+        **{name: str(value) for name, value in entry.fields.items()},
         "isic_id": entry.isic_id,
         "attribution": entry.attribution,
         "copyright_license": entry.license,
     }
 
 
-def _old(path: Path) -> Iterator[dict[str, str]]:
+def _existing(path: Path) -> Iterator[dict[str, str]]:
     if not path.exists():
         return
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
             if not set(_BASE) <= set(reader.fieldnames or ()):
-                raise DataError(f"{path}: not a table of the archive's images; give another --out")
+                raise DataError(f"{path}: not a metadata table of the archive; give another --out")
             for row in reader:
                 cells = {name: value.removeprefix("\t") for name, value in row.items() if name and value}
                 yield {**dict.fromkeys(_BASE, ""), **cells}
@@ -96,5 +95,5 @@ def _guarded(cell: str) -> str:
 
 
 def _credits(counted: Mapping[str, int]) -> list[str]:
-    """Who is to be named: most images first, those without a name last."""
+    """The names to be credited: most images first, "Anonymous" last."""
     return sorted(filter(None, counted), key=lambda name: (name == _ANONYMOUS, -counted[name], name))

@@ -1,4 +1,4 @@
-"""What a user asks, in the archive's words of today: old fields translated, type and licences added."""
+"""A user's query as the archive reads it today: old fields translated, image type and licences added."""
 
 import re
 from collections.abc import Sequence
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from melascope.errors import DataError
 
 LICENSES = ("CC-0", "CC-BY", "CC-BY-NC")
+DICTIONARY = "https://www.isic-archive.com/data-dictionary"
+
 _QUOTED = re.compile(r'("[^"]*")')
 _TERM = re.compile(r'\b([a-z_0-9]+)\s*:\s*([A-Za-z0-9*_-]+|"[^"]*")')
 _TYPE = re.compile(r"\bimage_type\s*:")
-_TODAY = {
+_TRANSLATIONS = {
     "benign_malignant": {
         "benign": "diagnosis_1:Benign",
         "malignant": "diagnosis_1:Malignant",
@@ -41,60 +43,60 @@ _TODAY = {
         "*": "anatom_site_1:*",
     },
 }
-_NOW = {
+_SUCCESSORS = {
     "benign_malignant": "diagnosis_1",
     "diagnosis": "diagnosis_1 to diagnosis_5",
     "anatom_site_general": "anatom_site_1 to anatom_site_5",
 }
 
 
-def renewed(query: str) -> tuple[str, list[str]]:
-    """Put fields that the archive gave up into today's words.
+def translated(query: str) -> tuple[str, list[str]]:
+    """Replace fields that the archive no longer has by today's.
 
     Returns:
         The query, and a sentence about each change.
 
     Raises:
-        DataError: for a word of such a field that has no sure translation.
+        DataError: if a value of such a field has no sure translation.
     """
     notes: list[str] = []
 
-    def translate(found: re.Match[str]) -> str:
-        field, word = found[1], found[2].strip('"')
-        if field not in _TODAY:
-            return found[0]
-        if word not in _TODAY[field]:
+    def translate(term: re.Match[str]) -> str:
+        field, value = term[1], term[2].strip('"')
+        if field not in _TRANSLATIONS:
+            return term[0]
+        if value not in _TRANSLATIONS[field]:
             raise DataError(
-                f"{found[0]}: the archive has no field {field} any more; ask with {_NOW[field]}, whose words are at "
-                "https://www.isic-archive.com/data-dictionary"
+                f"{term[0]}: the archive no longer has the field {field}; use {_SUCCESSORS[field]}, with values from "
+                f"{DICTIONARY}"
             )
-        notes.append(f"the archive no longer knows {found[0]}; asking for {_TODAY[field][word]}")
-        return _TODAY[field][word]
+        new = _TRANSLATIONS[field][value]
+        notes.append(f"the archive no longer has {term[0]}; the query uses {new}")
+        return new
 
     return _TERM.sub(translate, query), notes
 
 
-def completed(query: str, licenses: Sequence[str] = ()) -> tuple[str, list[str]]:
+def restricted(query: str, licenses: Sequence[str] = ()) -> tuple[str, list[str]]:
     """Restrict a query to dermoscopic images, unless it names the type, and to some licences.
 
     Returns:
-        The query, and a sentence about what was added.
+        The query, and a sentence about the type if it was added.
 
     Raises:
-        DataError: for a licence that the archive does not know, or parentheses without their other half.
+        DataError: for an unknown licence, or for parentheses or quotes without their other half.
     """
     if not _balanced(query):
         raise DataError(f"{query}: its parentheses or quotes do not match")
     parts, notes = ([f"({query})"] if query else []), []
     if not _TYPE.search(_QUOTED.sub("", query)):
         parts.append("image_type:dermoscopic")
-        notes.append("dermoscopic images only; name an image_type in the query for others")
-    for license_ in licenses:
-        if license_ not in LICENSES:
-            raise DataError(f"--license {license_}: the archive has {', '.join(LICENSES)}")
+        notes.append("dermoscopic images only; to change that, name an image_type in the query")
+    if unknown := set(licenses) - set(LICENSES):
+        raise DataError(f"--license {', '.join(sorted(unknown))}: the archive has {', '.join(LICENSES)}")
     if licenses:
-        asked = " OR ".join(f"copyright_license:{license_}" for license_ in licenses)
-        parts.append(f"({asked})" if len(licenses) > 1 else asked)
+        terms = " OR ".join(f"copyright_license:{license_}" for license_ in licenses)
+        parts.append(f"({terms})" if len(licenses) > 1 else terms)
     return (" AND ".join(parts) if len(parts) > 1 or not query else query), notes
 
 

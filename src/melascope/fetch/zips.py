@@ -1,131 +1,127 @@
-"""ZIPs by address or from this machine, unpacked into a raw folder, each into a folder of its name."""
+"""ZIPs from the web or this machine, each unpacked into a folder of its name in a raw folder."""
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from melascope import files
 from melascope.errors import DataError
 from melascope.fetch.challenge import year_of
-from melascope.fetch.client import RefusedError, UnreachableError, bare
-from melascope.fetch.folder import PART, opened
+from melascope.fetch.client import Notify, RefusedError, UnreachableError, quiet, without_query
+from melascope.fetch.folder import PART, RawFolder, opened
 from melascope.fetch.isic_api import Archive
-from melascope.fetch.ledger import Ledger, Row
-from melascope.fetch.resumable import Resumed
-from melascope.fetch.unpack import openable, unpack
+from melascope.fetch.ledger import Row
+from melascope.fetch.resumable import ResumableDownload
+from melascope.fetch.unpack import check_zip, unpack
 from melascope.progress import Progress, silent
 
-_SIGNED = ("X-Amz-Signature", "Signature", "Expires", "Policy")  # of a link that ends
+_SIGNATURES = ("X-Amz-Signature", "Signature", "Expires", "Policy")  # parameters of an address that expires
 
 
 def fetch(
     archive: Archive,
-    words: Sequence[str],
+    sources: Sequence[str],
     out: Path,
     progress: Progress = silent,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Notify = quiet,
 ) -> list[Row]:
-    """Bring ZIPs and unpack them, or go on with it. A ZIP of this machine stays where it is.
+    """Download and unpack ZIPs, or resume that. A ZIP on this machine stays where it is.
 
     Args:
-        archive: whose client asks.
-        words: addresses and paths.
+        archive: its client sends the requests.
+        sources: addresses and paths of ZIPs.
         out: the raw folder.
         progress: called with (what, done, total).
-        say: hears sentences for the user.
+        notify: called if a download cannot be resumed.
 
     Returns:
-        A row for each ZIP or file of one that could not be got.
+        A row for each ZIP or member that failed.
 
     Raises:
-        DataError: if a ZIP is not fit to be unpacked, two have one name, or a file cannot be written.
+        DataError: if a ZIP could do harm, two ZIPs have one name, or a file cannot be written.
     """
-    names = {word: _name(word) for word in words}
-    for word, name in names.items():
+    names = {source: _name(source) for source in sources}
+    for source, name in names.items():
         if list(names.values()).count(name) > 1:
-            raise DataError(f"{word}: another one is called {name} too; give each an --out of its own")
-        if not _is_address(word) and not Path(word).is_file():
-            raise DataError(f"{word}: no such file")
+            raise DataError(f"{source}: another ZIP has the name {name} too; give each an --out of its own")
+        if not _is_address(source) and not Path(source).is_file():
+            raise DataError(f"{source}: no such file")
     failed: list[Row] = []
-    with opened(out) as scratch, Ledger(out) as ledger:
-        for word, name in names.items():
-            if _is_address(word):
-                failed += _from_address(archive, word, name, out, scratch, ledger, progress, say)
+    with opened(out) as folder:
+        for source, name in names.items():
+            if _is_address(source):
+                failed += _download_and_unpack(archive, source, name, folder, progress, notify)
             else:
-                failed += unpack(Path(word), out, name, scratch, ledger, progress)
+                failed += unpack(Path(source), folder, name, progress)
         if not failed:
-            ledger.settle()
+            folder.ledger.compact()
     return failed
 
 
-def _from_address(
-    archive: Archive,
-    url: str,
-    name: str,
-    out: Path,
-    scratch: Path,
-    ledger: Ledger,
-    progress: Progress,
-    say: Callable[[str], None],
+def _download_and_unpack(
+    archive: Archive, url: str, name: str, folder: RawFolder, progress: Progress, notify: Notify
 ) -> list[Row]:
-    path = f"{name}.zip"
+    path, address, ledger = f"{name}.zip", without_query(url), folder.ledger
     before = ledger.last(path)
     if before and before.state == "unpacked" and before.members == ledger.count(name):
-        if before.address != bare(url):
-            raise DataError(f"{url}: {out / name} is from {before.address}; give another --out")
+        if before.address != address:
+            raise DataError(f"{url}: {folder.path / name} is from {before.address}; give another --out")
         return []
-    part = scratch / f"{path}{PART}"
-    resumed = Resumed(archive.client, part, progress, say)
+    part = folder.scratch / f"{path}{PART}"
+    download = ResumableDownload(archive.client, part, progress, notify)
     try:
-        resumed.bring([url])
+        download.download([url])
     except (RefusedError, UnreachableError) as error:
-        row = Row(path, bare(url), "failed", reason=_explained(error, url, out))
+        row = Row(path, address, "failed", reason=_explained(error, url, folder.path))
         ledger.add(row)
         return [row]
     try:
-        openable(part, path)
+        check_zip(part, path)
     except DataError:
-        resumed.drop()
+        download.discard()
         raise
-    failed = list(unpack(part, out, name, scratch, ledger, progress))
+    failed = list(unpack(part, folder, name, progress))
     if not failed:
         size, sha256 = part.stat().st_size, files.sha256(part)
-        ledger.add(Row(path, bare(url), "unpacked", size, sha256, members=ledger.count(name)))
-    resumed.drop()
+        ledger.add(Row(path, address, "unpacked", size, sha256, members=ledger.count(name)))
+    download.discard()
     return failed
 
 
-def _is_address(word: str) -> bool:
-    return re.match("https?://", word) is not None
+def _is_address(source: str) -> bool:
+    return re.match("https?://", source) is not None
 
 
-def _name(word: str) -> str:
-    """What the folder of a ZIP is called; the archive's links to ZIPs have no name, so it is told from the link."""
-    path = PurePosixPath(unquote(urlsplit(word).path)) if _is_address(word) else Path(word)
-    if path.suffix.lower() == ".zip" or not _is_address(word):
-        name = path.name.removesuffix(path.suffix) if path.suffix.lower() == ".zip" else path.name
+def _name(source: str) -> str:
+    """Name of a ZIP's folder; the archive's addresses of ZIPs end in no name, so it comes from a hash."""
+    path = PurePosixPath(unquote(urlsplit(source).path)) if _is_address(source) else Path(source)
+    if path.suffix.lower() == ".zip":
+        name = path.stem
     else:
-        name = f"ISIC-images-{hashlib.sha256(word.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        name = f"ISIC-images-{digest[:8]}" if _is_address(source) else path.name
     plain = re.sub(r"[^\w.+-]+", "_", name).lstrip(".")
     if not plain:
-        raise DataError(f"{word}: has no name to call a folder by")
+        raise DataError(f"{source}: has no name for a folder")
     return plain
 
 
 def _explained(error: DataError, url: str, out: Path) -> str:
-    """Why, and for a link that has expired, the command that works."""
+    """An error's reason and, for an address that has expired, the command that works."""
     if not isinstance(error, RefusedError) or error.status not in (401, 403):
         return str(error)
-    asked = parse_qs(urlsplit(url).query)
-    year = year_of(PurePosixPath(urlsplit(url).path).name)
-    if "zsid" in asked:
-        way = f"a link to a ZIP lives for a day; melascope fetch isic --query 'THE SAME QUERY' --out {out} needs none"
-    elif year:
-        way = f"melascope fetch challenge {year} --out {out} needs no link"
-    elif any(key in asked for key in _SIGNED):
-        way = f"the link was signed and has expired; try melascope fetch zip {bare(url)} --out {out}, or get a new link"
+    parts = urlsplit(url)
+    parameters = parse_qs(parts.query)
+    if "zsid" in parameters:
+        hint = (
+            f"such a link expires after a day; use melascope fetch isic --query 'THE SAME QUERY' --out {out}"
+        )
+    elif year := year_of(PurePosixPath(parts.path).name):
+        hint = f"use melascope fetch challenge {year} --out {out}"
+    elif any(name in parameters for name in _SIGNATURES):
+        hint = f"this link has expired; try melascope fetch zip {without_query(url)} --out {out}, or get a new link"
     else:
         return str(error)
-    return f"{error}: {way}"
+    return f"{error}: {hint}"
