@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
+def shared_data():
     """The folder of real images beside the checkout; a fresh clone elsewhere has none."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
@@ -18,7 +17,7 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory) -> Path:
+def tiny_model(tmp_path_factory):
     """A tiny model, converted: `tiny.keras`, `tiny.json` and `tiny.onnx`. Copy what you want to change."""
     from helpers import models
     from melascope.learn import convert
@@ -31,8 +30,8 @@ def tiny_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory) -> Path:
-    """A folder of 40 images, `00.png` to `39.png`, that can be judged."""
+def pictures(tmp_path_factory):
+    """A folder of 40 images, `00.png` to `39.png`, that the gate accepts."""
     from helpers import models
 
     folder = tmp_path_factory.mktemp("pictures")
@@ -41,10 +40,10 @@ def pictures(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_command():
     """Runs `melascope WORD ...` in a process of its own; options are those of `subprocess.run`."""
 
-    def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*words, **options):
         command = [sys.executable, "-m", "melascope", *map(str, words)]
         return subprocess.run(command, check=False, **{"capture_output": True, "text": True, **options})
 

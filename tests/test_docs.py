@@ -6,9 +6,7 @@ import re
 import runpy
 import shlex
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -33,7 +31,7 @@ _INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
 _INLINE = re.compile(r"`([^`\n]+)`")
 
 
-def command_lines(page: str) -> Iterator[str]:
+def command_lines(page):
     """Each line of code, and each piece of code in a sentence, that is or may be one for a shell."""
     page = re.sub(r"\\\n *", "", page)  # lines that go on
     for _, language, block in _FENCED.findall(page):
@@ -44,19 +42,19 @@ def command_lines(page: str) -> Iterator[str]:
     yield from _INLINE.findall(prose)
 
 
-def verbs(group: Any = None, before: tuple[str, ...] = ()) -> dict[tuple[str, ...], set[str]]:
+def verbs(group=None, before=()):
     """The options of each verb, such as `("model", "info")`."""
-    found: dict[tuple[str, ...], set[str]] = {}
+    options = {}
     for name, command in (group or typer.main.get_command(app)).commands.items():
         words = (*before, name)
         if hasattr(command, "commands"):
-            found |= verbs(command, words)
+            options |= verbs(command, words)
         else:
-            found[words] = {option for item in command.params for option in item.opts if option[0] == "-"}
-    return found
+            options[words] = {option for item in command.params for option in item.opts if option[0] == "-"}
+    return options
 
 
-def wrong(line: str, known: dict[tuple[str, ...], set[str]]) -> str | None:
+def wrong(line, known):
     """What a line says of the command that is not so."""
     try:
         words = shlex.split(line.removeprefix("$ "), comments=True)

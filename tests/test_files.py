@@ -1,7 +1,6 @@
 """Locators and whole files: read from a folder or a ZIP alike, write all or nothing."""
 
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -9,14 +8,14 @@ from melascope import files
 from melascope.errors import DataError, ImageError
 
 
-def make_zip(path: Path, **members: bytes) -> Path:
+def make_zip(path, **members):
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
     return path
 
 
-def test_a_file_and_a_member_of_a_zip_read_alike(tmp_path: Path) -> None:
+def test_a_file_and_a_member_of_a_zip_read_alike(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"pixels")
     archive = make_zip(tmp_path / "B.ZIP", **{"sub/Läsion.jpg": b"pixels"})
     assert files.read(str(tmp_path / "a.jpg")) == b"pixels"
@@ -33,18 +32,18 @@ def test_a_file_and_a_member_of_a_zip_read_alike(tmp_path: Path) -> None:
         ("/odd::folder/a.zip::c.jpg", ("/odd::folder/a.zip", "c.jpg")),
     ],
 )
-def test_only_a_zip_has_members(locator: str, parts: tuple[str, str | None]) -> None:
+def test_only_a_zip_has_members(locator, parts):
     assert files.split_locator(locator) == parts
 
 
-def test_a_replaced_archive_is_noticed(tmp_path: Path) -> None:
+def test_a_replaced_archive_is_noticed(tmp_path):
     archive = make_zip(tmp_path / "a.zip", x=b"old")
     assert files.read(f"{archive}::x") == b"old"
     make_zip(archive, x=b"newer")
     assert files.read(f"{archive}::x") == b"newer"
 
 
-def test_what_cannot_be_read_is_one_error_that_names_it(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_one_error_that_names_it(tmp_path):
     archive = make_zip(tmp_path / "a.zip", x=b"123")
     (tmp_path / "text.zip").write_text("no archive")
     broken = bytearray(archive.read_bytes())
@@ -59,14 +58,14 @@ def test_what_cannot_be_read_is_one_error_that_names_it(tmp_path: Path) -> None:
         files.open_zip(tmp_path / "text.zip")
 
 
-def test_a_truncated_archive_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_an_error(tmp_path):
     archive = make_zip(tmp_path / "a.zip", x=b"1" * 1000, y=b"2" * 1000)
     archive.write_bytes(archive.read_bytes()[:1200])
     with pytest.raises(DataError, match=r"a\.zip: not a readable ZIP"):
         files.open_zip(archive)
 
 
-def test_a_bomb_is_refused_by_size(tmp_path: Path) -> None:
+def test_a_bomb_is_refused_by_size(tmp_path):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.jpg", bytes(2**21))
@@ -74,7 +73,7 @@ def test_a_bomb_is_refused_by_size(tmp_path: Path) -> None:
         files.read(f"{path}::x.jpg", limit=2**20)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / "result.json"
     files.write_text(path, "old")
     with pytest.raises(RuntimeError), files.replacing(path) as beside:  # noqa: PT012
@@ -85,7 +84,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
     assert path.stat().st_mode & 0o044 == 0o044
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
         files.write_text(tmp_path / "file" / "result.json", "x")

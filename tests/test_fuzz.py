@@ -29,10 +29,10 @@ def test_every_file_is_answered(kind, cases, tiny_model, tmp_path):
         text=True,
         check=False,
     )
-    found = json.loads(done.stdout)
-    assert found["broken"] == [], f"kept in {tmp_path / 'kept'}"
+    result = json.loads(done.stdout)
+    assert result["broken"] == [], f"kept in {tmp_path / 'kept'}"
     assert done.returncode == 0
-    assert found["cases"] == cases
+    assert result["cases"] == cases
     taken = "ok" if kind == "image" else "taken"
-    assert found["answers"][taken] > cases / 100  # mutations mild enough to get past the first look
-    assert found["answers"]["error" if kind == "image" else "refused"] > cases / 10
+    assert result["answers"][taken] > cases / 100  # mutations mild enough to get past the first look
+    assert result["answers"]["error" if kind == "image" else "refused"] > cases / 10

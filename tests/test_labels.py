@@ -38,18 +38,18 @@ MELANOMA, CANCER, BENIGN = (True, True), (True, False), (False, False)
         ("something new", (None, None)),
     ],
 )
-def test_words(word: str, expected: tuple[bool | None, bool | None]) -> None:
+def test_words(word, expected):
     label = from_word(word)
     assert (label.malignant, label.melanoma) == expected
     assert label.diagnosis
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", "--"])
-def test_nothing_is_unknown(nothing: str | None) -> None:
+def test_nothing_is_unknown(nothing):
     assert from_word(nothing) == UNKNOWN
 
 
-def test_a_word_outside_the_table_is_kept_as_it_is() -> None:
+def test_a_word_outside_the_table_is_kept_as_it_is():
     assert from_word(" Lichen aureus ") == Label("Lichen aureus", None, None)
     assert not known("Lichen aureus")
 
@@ -84,9 +84,7 @@ def test_a_word_outside_the_table_is_kept_as_it_is() -> None:
         ([None, "", None], (None, None, None)),
     ],
 )
-def test_archive_levels(
-    levels: list[str | None], expected: tuple[str | None, bool | None, bool | None]
-) -> None:
+def test_archive_levels(levels, expected):
     label = from_archive(levels)
     diagnosis, malignant, melanoma = expected
     assert (label.malignant, label.melanoma) == (malignant, melanoma)
@@ -115,6 +113,6 @@ def test_archive_levels(
         ("", None),
     ],
 )
-def test_families_of_diagnoses(diagnosis: str | None, expected: str | None) -> None:
+def test_families_of_diagnoses(diagnosis, expected):
     number = family(diagnosis)
     assert ([*FAMILIES, "other", None][number]) == expected

@@ -24,7 +24,7 @@ STORY = (
     "metrics_evaluation",
     "weak_decision_investigation",
 )
-MOST = 2**20  # bytes of a notebook
+MAX_BYTES = 2**20  # of a notebook
 PLACE = re.compile(r"(?<![\w.])/(?:work|home|root|tmp|Users|usr|opt|mnt|srv)/|[A-Z]:\\\\")  # of some machine
 
 
@@ -66,24 +66,24 @@ def test_the_readme_leads_through_all_of_them():
 @pytest.mark.parametrize("name", STORY)
 def test_source_and_notebook_are_in_step(name):
     source, notebook = (jupytext.read(committed(name).with_suffix(end)) for end in (".py", ".ipynb"))
-    cells = [[(cell.cell_type, cell.source) for cell in told.cells] for told in (source, notebook)]
+    cells = [[(cell.cell_type, cell.source) for cell in book.cells] for book in (source, notebook)]
     assert cells[0] == cells[1], f"{name}: run `make notebooks`, or it shows what its source does not say"
 
 
 @pytest.mark.parametrize("name", STORY)
 def test_what_is_committed_was_run_whole_on_real_images(name):
-    assert committed(name).stat().st_size < MOST
+    assert committed(name).stat().st_size < MAX_BYTES
     notebook = nbformat.read(committed(name), as_version=4)
     nbformat.validate(notebook)
     ran = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert ran == list(range(1, len(ran) + 1)), "run from top to bottom, once"
     shown = outputs(committed(name))
     assert all(output.output_type == "display_data" for _, output in shown), "no errors, warnings or prints"
-    told = "\n".join(text_of(output) for _, output in shown)
-    assert "This run is on real images" in told
-    assert "never replaces" in told
+    text = "\n".join(text_of(output) for _, output in shown)
+    assert "This run is on real images" in text
+    assert "never replaces" in text
     assert not PLACE.search(committed(name).read_text(encoding="utf-8")), "names a folder of some machine"
-    assert "nan" not in re.findall(r"\w+", told)
+    assert "nan" not in re.findall(r"\w+", text)
 
 
 @pytest.mark.parametrize("name", STORY)
@@ -134,7 +134,7 @@ def test_all_run_on_drawn_lesions(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     for name in STORY:
         path = tmp_path / "out" / name / f"{name}.ipynb"
-        told = "\n".join(text_of(output) for _, output in outputs(path))
-        assert "This run is on drawn lesions" in told
-        assert str(tmp_path) not in told
+        text = "\n".join(text_of(output) for _, output in outputs(path))
+        assert "This run is on drawn lesions" in text
+        assert str(tmp_path) not in text
         assert list(pictures(path))

@@ -1,8 +1,5 @@
 """Made-up data sets and predictions: what training and evaluation start from, without a photograph."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -15,9 +12,9 @@ from melascope.model.decision import Calibration
 DATA_HASH = "ab" * 32
 
 
-def card(**changes: Any) -> Card:
+def card(**changes):
     """A model's card."""
-    values: dict[str, Any] = {
+    values = {
         "name": "first",
         "architecture": "MobileNetV2",
         "weights": "imagenet",
@@ -32,7 +29,7 @@ def card(**changes: Any) -> Card:
     return Card(**{**values, **changes})
 
 
-def predictions(images: int = 400, groups: int = 300, seed: int = 0) -> pd.DataFrame:
+def predictions(images=400, groups=300, seed=0):
     """Predictions of a fair model on four sources, one of which is tiny; all could be read."""
     rng = np.random.default_rng(seed)
     group = rng.integers(groups, size=images)
@@ -42,7 +39,7 @@ def predictions(images: int = 400, groups: int = 300, seed: int = 0) -> pd.DataF
     source = names[rng.choice(4, p=[0.4, 0.25, 0.03, 0.32], size=groups)][group]
     shared = rng.normal(0, 0.8, groups)[group]
 
-    def probability(truth: Any) -> Any:
+    def probability(truth):
         return 1 / (1 + np.exp(1.7 - 1.9 * truth - shared - rng.normal(0, 1, images)))
 
     chances = {name: probability(truth) for name, truth in (("malignant", malignant), ("melanoma", melanoma))}
@@ -68,35 +65,43 @@ def predictions(images: int = 400, groups: int = 300, seed: int = 0) -> pd.DataF
     )
 
 
-def make_data(
-    folder: Path, n: int = 60, unknown_melanoma: bool = False, sources: tuple[str, ...] = ("made",)
-) -> Path:
+def manifest_of(n, **columns):
+    """The manifest of `n` images, by default all of training, unlabelled, each a group of its own."""
+    rows = pd.DataFrame(
+        {
+            "image_id": [f"i{i}" for i in range(n)],
+            "path": [f"/data/{i}.jpg" for i in range(n)],
+            "source": "made",
+            "pixel_hash": [f"{i:064x}" for i in range(n)],
+            "group": [f"g{i}" for i in range(n)],
+            "split": "train",
+            "excluded": "",
+            "age_approx": np.nan,
+        }
+    )
+    rows = rows.reindex(columns=list(manifest.COLUMNS)).assign(**columns)
+    return rows.astype({"malignant": "boolean", "melanoma": "boolean"})
+
+
+def make_data(folder, n=60, unknown_melanoma=False, sources=("made",)):
     """Flat squares whose redness is the label, in a data set folder; sources take turns every 16 images."""
     rng = np.random.default_rng(0)
-    rows = []
     (folder / "images").mkdir(parents=True)
-    for i in range(n):
-        malignant = i % 2 == 0
+    malignant = np.arange(n) % 2 == 0
+    melanoma = np.arange(n) % 4 == 0
+    paths = [folder / "images" / f"{i}.png" for i in range(n)]
+    for path, positive in zip(paths, malignant, strict=True):
         pixels = rng.integers(0, 60, (40, 40, 3), dtype=np.uint8)
-        pixels[..., 0] += 150 if malignant else 40
-        path = folder / "images" / f"{i}.png"
+        pixels[..., 0] += 150 if positive else 40
         Image.fromarray(pixels).save(path)
-        rows.append(
-            {
-                "image_id": f"i{i}",
-                "path": str(path),
-                "source": sources[i // 16 % len(sources)],
-                "pixel_hash": f"{i:064x}",
-                "malignant": malignant,
-                "melanoma": (None if malignant else False) if unknown_melanoma else malignant and i % 4 == 0,
-                "group": f"g{i}",
-                "split": ["train", "train", "train", "train", "validation", "validation", "test", "test"][
-                    i % 8
-                ],
-                "excluded": "",
-            }
-        )
-    table = pd.DataFrame(rows).reindex(columns=list(manifest.COLUMNS))
-    table = table.astype({"malignant": "boolean", "melanoma": "boolean"})
+    parts = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+    table = manifest_of(
+        n,
+        path=[str(path) for path in paths],
+        source=[sources[i // 16 % len(sources)] for i in range(n)],
+        malignant=malignant,
+        melanoma=np.where(malignant, None, False) if unknown_melanoma else melanoma,
+        split=[parts[i % 8] for i in range(n)],
+    )
     manifest.write(table, folder)
     return folder

@@ -2,7 +2,6 @@
 
 import io
 
-import numpy as np
 from PIL import Image
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
@@ -12,9 +11,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 DERMOSCOPIC = UID("1.2.840.10008.5.1.4.1.1.77.1.7")
 
 
-def dicom(
-    pixels: np.ndarray, colours: str = "RGB", frame: bytes | None = None, syntax=None, **more: object
-) -> bytes:
+def dicom(pixels, colours="RGB", frame=None, syntax=None, **more):
     """A dermoscopic photograph.
 
     Args:
@@ -48,7 +45,7 @@ def dicom(
     return file.getvalue()
 
 
-def saved(pixels: np.ndarray, form: str, **options: object) -> bytes:
+def saved(pixels, form, **options):
     """Pixels as an ordinary image file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, form, **options)

@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 
 from melascope.errors import ModelError
-from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
 
 DEADLY, SLOW, FAULTY, UNRUNNABLE, WATCHED = (
@@ -22,7 +21,7 @@ DEADLY, SLOW, FAULTY, UNRUNNABLE, WATCHED = (
 class FaultyPredictor(Predictor):
     """Fails as the name of an image says. Use `load`."""
 
-    def answer_file(self, read, name: str) -> Answer:
+    def answer_file(self, read, name):
         if name == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
         if name == SLOW:
@@ -36,13 +35,13 @@ class FaultyPredictor(Predictor):
             return answer
         # What this process has opened since the last such image.
         if not hasattr(self, "opened"):
-            self.opened: list[str] = []
+            self.opened = []
             sys.addaudithook(self._listen)
         opened = repr(self.opened)
         self.opened.clear()
         return replace(answer, reason=opened)
 
-    def _listen(self, event: str, arguments: tuple[object, ...]) -> None:
+    def _listen(self, event, arguments):
         if event in ("open", "os.mkdir", "tempfile.mkstemp", "subprocess.Popen"):
             self.opened.append(f"{event} {arguments[0]}")
 

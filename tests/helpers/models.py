@@ -1,8 +1,5 @@
 """A tiny network and drawn images: what inference can be tested on in seconds."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from PIL import Image
 
@@ -16,7 +13,7 @@ THRESHOLD = {"malignant": 0.3, "melanoma": 0.2}
 SETS = PredictionSets(0.95, 0.25, 0.6, 400, 400)
 
 
-def build(pooled: Any = None, activation: str | None = None) -> Any:
+def build(pooled=None, activation=None):
     """A network as `train` makes one, but of two convolutions, with random weights.
 
     Args:
@@ -38,9 +35,9 @@ def build(pooled: Any = None, activation: str | None = None) -> Any:
     return keras.Model(image, layers.Activation("sigmoid", name="probability")(logits))
 
 
-def write_card(path: Path, **changes: object) -> None:
+def write_card(path, **changes):
     """Write the card of the `.keras` file beside it."""
-    values: dict[str, Any] = {
+    values = {
         "name": "tiny",
         "architecture": "Tiny",
         "weights": "none",
@@ -55,7 +52,7 @@ def write_card(path: Path, **changes: object) -> None:
     Card(**{**values, **changes}).write(path.with_suffix(".json"))
 
 
-def points(thresholds: dict[str, float]) -> dict[str, tuple[OperatingPoint, ...]]:
+def points(thresholds):
     """Two operating points a target: the threshold for 95 %, half of it for 98 %."""
     return {
         name: (OperatingPoint(0.95, value, held=True), OperatingPoint(0.98, value / 2, held=False))
@@ -69,8 +66,8 @@ MALIGNANT_ONLY = {
 }
 
 
-def lesion(seed: int, width: int = 240, height: int = 200) -> np.ndarray:
-    """An image that can be judged: a dark disc, of its own size and place, on textured skin."""
+def lesion(seed, width=240, height=200):
+    """An image that the gate accepts: a dark disc, of its own size and place, on textured skin."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     pixels = np.full((height, width, 3), (210, 170, 150)) + rng.normal(0, 14, (height, width, 1))
@@ -79,7 +76,7 @@ def lesion(seed: int, width: int = 240, height: int = 200) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def write_pictures(folder: Path, images: int) -> None:
+def write_pictures(folder, images):
     """Write `00.png`, `01.png` and so on."""
     for i in range(images):
         Image.fromarray(lesion(i)).save(folder / f"{i:02}.png")

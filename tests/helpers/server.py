@@ -3,17 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from melascope.model.folder import SHIPPED
 
 
 @contextmanager
-def serving(
-    *words: object, model: Path = SHIPPED, **environment: str
-) -> Iterator[tuple[subprocess.Popen, int]]:
+def serving(*words, model=SHIPPED, **environment):
     """A server on a free port, in a process group of its own."""
     command = [
         sys.executable,

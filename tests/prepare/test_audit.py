@@ -1,4 +1,4 @@
-"""What `prepare` finds out: copies, leaks, shortcuts, and what it says of them."""
+"""What the audit detects: copies, leaks and shortcuts, and its verdicts."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from melascope.report import audit as page
 from melascope.synthetic import MELANOMA, NEVUS, Style, draw
 
 
-def scan_of(pictures: list[np.ndarray], hashes: list[str] | None = None) -> Scan:
+def scan_of(pictures, hashes=None):
     described = [features.describe(pixels) for pixels in pictures]
     table = pd.DataFrame(
         {
@@ -34,11 +34,11 @@ def scan_of(pictures: list[np.ndarray], hashes: list[str] | None = None) -> Scan
 
 
 @pytest.fixture(scope="module")
-def lesions() -> list[np.ndarray]:
+def lesions():
     return [draw(seed, (NEVUS, MELANOMA)[seed % 2], Style(hair=seed % 4)).pixels for seed in range(40)]
 
 
-def encoded(image: Image.Image, quality: int) -> np.ndarray:
+def encoded(image, quality):
     held = io.BytesIO()
     image.save(held, "JPEG", quality=quality)
     return decode(held.getvalue(), "made")
@@ -64,15 +64,15 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_copies_are_found_whatever_was_done_to_them(lesions, change):
+def test_altered_copies_are_detected(lesions, change):
     copies = [CHANGES[change](Image.fromarray(pixels)) for pixels in lesions[:12]]
     pairs = duplicates.find(scan_of([*lesions, *copies]), np.arange(len(lesions) + 12))
-    found = set(zip(pairs["i"], pairs["j"], strict=True))
-    assert found == {(i, len(lesions) + i) for i in range(12)}  # all of them, and nothing else
+    detected = set(zip(pairs["i"], pairs["j"], strict=True))
+    assert detected == {(i, len(lesions) + i) for i in range(12)}  # all of them, and nothing else
     assert (pairs["kind"] == "near").all()
 
 
-def test_different_lesions_are_not_merged_and_exact_copies_need_no_search(lesions):
+def test_different_lesions_are_no_copies(lesions):
     scan = scan_of([*lesions, lesions[3], lesions[3]], [*map(str, range(40)), "3", "3"])
     pairs = duplicates.find(scan, np.arange(42))
     assert pairs[["i", "j", "kind"]].to_numpy().tolist() == [[3, 40, "exact"], [3, 41, "exact"]]
@@ -97,23 +97,23 @@ def test_roc_auc_under_weights_is_that_of_scikit_learn():
     assert probes.roc_auc(score, truth, np.ones((1, 300)), source)[0] == pytest.approx(within)
 
 
-def made_probes(n: int, tell_by: str, copies: int = 1) -> dict[str, dict[str, float]]:
-    """Probes on noise, in which corners or source may tell the label."""
+def made_probes(n, predictor, copies=1):
+    """Probes on noise, in which corners or source may predict the label."""
     rng = np.random.default_rng(0)
     truth = np.repeat(rng.random(n) < 0.5, copies)
     pictures = [rng.integers(90, 160, (40, 40, 3), dtype=np.uint8) for _ in range(n)]
     pictures = [picture for picture in pictures for _ in range(copies)]
-    if tell_by == "corners":
+    if predictor == "corners":
         for pixels, positive in zip(pictures, truth, strict=True):
             if positive and rng.random() < 0.8:
                 pixels[:5, :5] = 10
-    source = np.where(truth ^ (rng.random(len(truth)) < 0.1), "a", "b") if tell_by == "source" else "a"
+    source = np.where(truth ^ (rng.random(len(truth)) < 0.1), "a", "b") if predictor == "source" else "a"
     rows = pd.DataFrame({"group": np.repeat(np.arange(n), copies), "source": source, "malignant": truth})
-    found = probes.probe(rows.astype({"malignant": "boolean"}), scan_of(pictures), "malignant")
-    return {probe["name"]: probe for probe in found}
+    results = probes.probe(rows.astype({"malignant": "boolean"}), scan_of(pictures), "malignant")
+    return {probe["name"]: probe for probe in results}
 
 
-def test_a_planted_shortcut_is_seen_and_none_is_seen_where_there_is_none():
+def test_only_a_planted_shortcut_is_detected():
     planted, clean = made_probes(300, "corners"), made_probes(300, "nothing")
     assert planted["corners"]["within_sources"]["low"] > 0.8
     for probe in clean.values():
@@ -121,16 +121,16 @@ def test_a_planted_shortcut_is_seen_and_none_is_seen_where_there_is_none():
         assert probe["roc_auc"]["high"] is None or probe["roc_auc"]["high"] < 0.65
 
 
-def test_a_telling_source_counts_over_all_images_but_not_within_a_source():
-    found = made_probes(300, "source")
-    assert found["file"]["roc_auc"]["low"] > 0.7
-    assert 0.35 < found["corners"]["within_sources"]["value"] < 0.65
+def test_a_predictive_source_counts_only_between_sources():
+    results = made_probes(300, "source")
+    assert results["file"]["roc_auc"]["low"] > 0.7
+    assert 0.35 < results["corners"]["within_sources"]["value"] < 0.65
 
 
 def test_copies_do_not_fool_cross_validation():
     """Five copies of each image would let a probe learn each one's noise by heart, were they not one group."""
-    found = made_probes(120, "nothing", copies=5)
-    assert found["corners"]["roc_auc"]["value"] < 0.65
+    results = made_probes(120, "nothing", copies=5)
+    assert results["corners"]["roc_auc"]["value"] < 0.65
 
 
 def test_leaks_of_given_splits_are_counted_and_the_page_says_so(lesions, tmp_path):
@@ -138,7 +138,7 @@ def test_leaks_of_given_splits_are_counted_and_the_page_says_so(lesions, tmp_pat
         for i in numbers:  # 20 to 23 are in both
             folder = tmp_path / "set" / split / ("malignant" if i % 2 else "benign")
             folder.mkdir(parents=True, exist_ok=True)
-            # The test copies of 20 and 21 are mirrored: found as near copies, under the same id.
+            # The test copies of 20 and 21 are mirrored: near copies under the same id.
             pixels = lesions[i][:, ::-1] if split == "test" and i in (20, 21) else lesions[i]
             Image.fromarray(pixels).save(folder / f"ISIC_{i:07}.png")
     summary = prepare([tmp_path / "set"], tmp_path / "data", jobs=1, publish=page.write)

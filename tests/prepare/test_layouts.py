@@ -1,4 +1,4 @@
-"""Every layout that the ISIC Archive, its challenges and people with folders hand out, on small made data."""
+"""Every layout that the ISIC Archive, its challenges and people with folders use, on small made data."""
 
 import os
 import zipfile
@@ -13,25 +13,25 @@ from PIL import Image
 
 from melascope.errors import DataError
 from melascope.prepare.layouts.table import read_table
-from melascope.prepare.records import Records, read_records
+from melascope.prepare.records import read_records
 
 JPEG_IDS = ("ISIC_0000001", "ISIC_0000002", "ISIC_0000003", "ISIC_0000004")
 
 
-def image(path: Path) -> None:
+def image(path):
     """One image of its own: records are read without looking at pixels, so one pixel is enough."""
     path.parent.mkdir(parents=True, exist_ok=True)
     colour = tuple(np.frombuffer(path.as_posix().encode(), np.uint8)[-8:-5])
     Image.new("RGB", (1, 1), colour).save(path)
 
 
-def images(folder: Path, *names: str) -> Path:
+def images(folder, *names):
     for name in names or JPEG_IDS:
         image(folder / (name if "." in name else f"{name}.jpg"))
     return folder
 
 
-def pack(folder: Path) -> Path:
+def pack(folder):
     """The folder as a ZIP beside it, its name the first part of every member's."""
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as archive:
@@ -40,18 +40,18 @@ def pack(folder: Path) -> Path:
     return path
 
 
-def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+def write(path, text, encoding="utf-8"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode(encoding))
     return path
 
 
-def labels(records: Records) -> dict[str, tuple[object, object]]:
+def labels(records):
     rows = records.table.set_index("image_id")[["malignant", "melanoma"]].astype(object)
     return {name: tuple(None if pd.isna(v) else bool(v) for v in row) for name, row in rows.T.items()}
 
 
-def column(records: Records, name: str) -> dict[str, object]:
+def column(records, name):
     values = records.table.set_index("image_id")[name].astype(object)
     return {key: None if pd.isna(value) else value for key, value in values.items()}
 
@@ -63,7 +63,7 @@ MELANOMA, CANCER, BENIGN, OPEN = (True, True), (True, False), (False, False), (N
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_class_folders_with_splits(tmp_path: Path, zipped: bool) -> None:
+def test_class_folders_with_splits(tmp_path, zipped):
     folder = images(
         tmp_path / "skin",
         "train/benign/ISIC_0000001.jpg",
@@ -80,7 +80,7 @@ def test_class_folders_with_splits(tmp_path: Path, zipped: bool) -> None:
     assert records.table[["modality", "year", "license"]].isna().all(axis=None)
 
 
-def test_class_folders_without_splits_take_diagnosis_words(tmp_path: Path) -> None:
+def test_class_folders_without_splits_take_diagnosis_words(tmp_path):
     names = ("mel/a.jpg", "nv/a.jpg", "Basal Cell Carcinoma/a.jpg", "Actinic_Keratosis/b.jpg", "rest/c.jpg")
     records = read_records([images(tmp_path / "mine", *names)])
     assert labels(records) == {
@@ -94,7 +94,7 @@ def test_class_folders_without_splits_take_diagnosis_words(tmp_path: Path) -> No
     assert records.table["given_split"].isna().all()
 
 
-def test_what_is_no_photograph_is_passed_over(tmp_path: Path) -> None:
+def test_masks_and_hidden_files_are_passed_over(tmp_path):
     folder = images(tmp_path / "d", "benign/ISIC_0000001.jpg", "malignant/ISIC_0000002.jpg")
     images(folder, "benign/ISIC_0000001_superpixels.png", "benign/ISIC_0000001_segmentation.png")
     images(folder, "benign/.hidden.jpg", ".cache/benign/x.jpg", "__MACOSX/benign/._ISIC_0000001.jpg")
@@ -105,13 +105,13 @@ def test_what_is_no_photograph_is_passed_over(tmp_path: Path) -> None:
         assert records.inputs["trees"][0]["masks_passed_over"] == 2
 
 
-def test_links_do_not_lead_out_of_a_folder(tmp_path: Path) -> None:
+def test_links_do_not_lead_out_of_a_folder(tmp_path):
     images(tmp_path / "secret/benign", "a.jpg")
     folder = images(tmp_path / "open", "benign/b.jpg", "malignant/c.jpg")
     (folder / "benign/link.jpg").symlink_to(tmp_path / "secret/benign/a.jpg")
     (folder / "malignant/away").symlink_to(tmp_path / "secret")
     (folder / "benign/dangling.jpg").symlink_to(tmp_path / "nothing.jpg")
-    os.mkfifo(folder / "benign/pipe.jpg")  # reading it would wait for ever
+    os.mkfifo(folder / "benign/pipe.jpg")  # reading it would block forever
     assert len(read_records([folder]).table) == 2
 
 
@@ -132,7 +132,7 @@ EXPORT = (
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_archive_export(tmp_path: Path, zipped: bool) -> None:
+def test_archive_export(tmp_path, zipped):
     folder = images(tmp_path / "ISIC-images", *JPEG_IDS)
     image(folder / "ISIC_0000005.jpg")
     write(folder / "metadata.csv", EXPORT, "utf-8-sig")
@@ -166,7 +166,7 @@ def test_archive_export(tmp_path: Path, zipped: bool) -> None:
     assert table["first_without_image"] == ["ISIC_0000009"]
 
 
-def test_an_export_of_the_isic_command_and_its_older_columns(tmp_path: Path) -> None:
+def test_an_export_of_the_isic_command_and_its_older_columns(tmp_path):
     folder = images(tmp_path / "old")
     write(
         folder / "metadata.csv",
@@ -176,14 +176,13 @@ def test_an_export_of_the_isic_command_and_its_older_columns(tmp_path: Path) -> 
         "ISIC_0000003,X,malignant,,10,10\n"
         "ISIC_0000004,X,indeterminate/malignant,,10,10\n",
     )
-    found = labels(read_records([folder]))
-    assert list(found.values()) == [MELANOMA, BENIGN, (True, None), OPEN]
+    assert list(labels(read_records([folder])).values()) == [MELANOMA, BENIGN, (True, None), OPEN]
 
 
 # Challenges
 
 
-def test_2016_has_no_header_and_may_count(tmp_path: Path) -> None:
+def test_2016_has_no_header_and_may_count(tmp_path):
     train = images(tmp_path / "ISBI2016_ISIC_Part3_Training_Data", "ISIC_0000001", "ISIC_0000002")
     test = images(tmp_path / "ISBI2016_ISIC_Part3_Test_Data", "ISIC_0000003", "ISIC_0000004")
     a = write(tmp_path / "a.csv", "ISIC_0000001,benign\r\nISIC_0000002,malignant\r\n")
@@ -197,13 +196,13 @@ def test_2016_has_no_header_and_may_count(tmp_path: Path) -> None:
     )
 
 
-def test_2016_with_the_header_of_a_copy(tmp_path: Path) -> None:
+def test_2016_with_the_header_of_a_copy(tmp_path):
     table = write(tmp_path / "x.csv", "img_id,Label\nISIC_0000001,benign\nISIC_0000002,malignant\n")
     records = read_records([images(tmp_path / "i", "ISIC_0000001", "ISIC_0000002"), table])
     assert list(labels(records).values()) == [BENIGN, (True, None)]
 
 
-def test_2017_what_is_neither_is_a_nevus(tmp_path: Path) -> None:
+def test_2017_what_is_neither_is_a_nevus(tmp_path):
     table = write(
         tmp_path / "gt.csv",
         "seborrheic_keratosis,image_id,melanoma\n"
@@ -221,7 +220,7 @@ def test_2017_what_is_neither_is_a_nevus(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "header", ["image,MEL,NV,BCC,AKIEC,BKL,DF,VASC", "image,AKIEC,BCC,BKL,DF,MEL,NV,VASC"]
 )
-def test_2018_by_name_in_any_order(tmp_path: Path, header: str) -> None:
+def test_2018_by_name_in_any_order(tmp_path, header):
     classes = ["MEL", "NV", "AKIEC", "BCC"]
     codes = header.split(",")[1:]
     rows = [
@@ -240,7 +239,7 @@ def test_2018_by_name_in_any_order(tmp_path: Path, header: str) -> None:
     assert column(records, "excluded")["ISIC_0000003"] == ""  # melanoma is known to be absent
 
 
-def test_2019_names_lesions_weights_and_clinics(tmp_path: Path) -> None:
+def test_2019_names_lesions_weights_and_clinics(tmp_path):
     names = ("ISIC_0000001_downsampled", "ISIC_0000002", "ISIC_0035068", "ISIC_0000004")
     truth = write(
         tmp_path / "truth.csv",
@@ -275,7 +274,7 @@ def test_2019_names_lesions_weights_and_clinics(tmp_path: Path) -> None:
     assert excluded["ISIC_0000001"] == ""
 
 
-def test_2020_with_its_list_of_duplicates(tmp_path: Path) -> None:
+def test_2020_with_its_list_of_duplicates(tmp_path):
     truth = write(
         tmp_path / "truth.csv",
         "image_name,patient_id,lesion_id,sex,age_approx,anatom_site_general_challenge,diagnosis,"
@@ -293,7 +292,7 @@ def test_2020_with_its_list_of_duplicates(tmp_path: Path) -> None:
     assert records.official == [("ISIC_0000001", "ISIC_0000003")]
 
 
-def test_ham10000_names_its_clinics(tmp_path: Path) -> None:
+def test_ham10000_names_its_clinics(tmp_path):
     table = write(
         tmp_path / "m.csv",
         "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset\n"
@@ -310,7 +309,7 @@ def test_ham10000_names_its_clinics(tmp_path: Path) -> None:
     assert column(records, "excluded")["ISIC_0000004"] == "no label"
 
 
-def test_milk10k_labels_lesions_not_images(tmp_path: Path) -> None:
+def test_milk10k_labels_lesions_not_images(tmp_path):
     folder = images(
         tmp_path / "MILK10k_Training_Input",
         "IL_0000001/ISIC_0000001.jpg",
@@ -341,7 +340,7 @@ def test_milk10k_labels_lesions_not_images(tmp_path: Path) -> None:
     assert column(records, "site")["ISIC_0000002"] == "lower extremity"
 
 
-def test_a_plain_table_of_ones_own(tmp_path: Path) -> None:
+def test_a_plain_table(tmp_path):
     folder = images(tmp_path / "own", "Läsion 1.jpg", "b.png")
     table = write(tmp_path / "t.csv", "filename;diagnosis\nLäsion 1.jpg;Melanoma\nb.png;nevus\n", "utf-16")
     records = read_records([folder, table])
@@ -351,7 +350,7 @@ def test_a_plain_table_of_ones_own(tmp_path: Path) -> None:
 # Several at once
 
 
-def test_all_in_one_folder_of_downloads(tmp_path: Path) -> None:
+def test_all_in_one_folder_of_downloads(tmp_path):
     """What `fetch` leaves: ZIPs and tables side by side."""
     raw = tmp_path / "raw"
     (raw / "ISIC-2017_Training_Data.zip").parent.mkdir()
@@ -369,7 +368,7 @@ def test_all_in_one_folder_of_downloads(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.table, records.table)
 
 
-def test_the_order_of_sources_does_not_matter(tmp_path: Path) -> None:
+def test_the_order_of_sources_does_not_matter(tmp_path):
     sources = [
         images(tmp_path / "a", "benign/ISIC_0000001.jpg", "malignant/ISIC_0000002.jpg"),
         images(tmp_path / "b", "ISIC_0000003", "ISIC_0000004"),
@@ -380,7 +379,7 @@ def test_the_order_of_sources_does_not_matter(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(forward.table, backward.table)
 
 
-def test_folders_of_one_name_stay_apart(tmp_path: Path) -> None:
+def test_folders_of_one_name_stay_apart(tmp_path):
     for where in ("a/images", "b/images", "c/train", "c/test"):
         images(tmp_path / where, "benign/1.jpg", "malignant/1.jpg")
     records = read_records([tmp_path / where for where in ("a/images", "b/images", "c/train", "c/test")])
@@ -389,14 +388,14 @@ def test_folders_of_one_name_stay_apart(tmp_path: Path) -> None:
     assert records.table["given_split"].value_counts().to_dict() == {"train": 2, "test": 2}
 
 
-def test_a_stray_table_beside_an_archive_is_not_picked_up(tmp_path: Path) -> None:
+def test_a_stray_table_beside_an_archive_is_not_picked_up(tmp_path):
     archive = pack(images(tmp_path / "in", "ISIC_0000001"))
     write(tmp_path / "gt.csv", "image_id,melanoma,seborrheic_keratosis\nISIC_0000001,1,0\n")
     with pytest.raises(DataError, match="none with a label"):
         read_records([archive])
 
 
-def test_a_table_does_not_relabel_class_folders_of_another_data_set(tmp_path: Path) -> None:
+def test_a_table_does_not_relabel_class_folders_of_another_data_set(tmp_path):
     folder = images(tmp_path / "own", *(f"benign/ISIC_{i:07d}.jpg" for i in range(9)), "malignant/x.jpg")
     other = images(tmp_path / "ham", "ISIC_0000001", "ISIC_0000011")
     table = write(
@@ -408,7 +407,7 @@ def test_a_table_does_not_relabel_class_folders_of_another_data_set(tmp_path: Pa
     assert same.to_dict() == {"own": False, "HAM10000/rosendahl": True}
 
 
-def test_tables_that_disagree_exclude_the_image(tmp_path: Path) -> None:
+def test_tables_that_disagree_exclude_the_image(tmp_path):
     a = write(tmp_path / "a.csv", "ISIC_0000001,malignant\nISIC_0000002,benign\n")
     b = write(
         tmp_path / "b.csv", "image_id,melanoma,seborrheic_keratosis\nISIC_0000001,0,0\nISIC_0000002,0,0\n"
@@ -420,7 +419,7 @@ def test_tables_that_disagree_exclude_the_image(tmp_path: Path) -> None:
 # Bad input
 
 
-def test_unknown_columns_are_named_with_what_would_be_accepted(tmp_path: Path) -> None:
+def test_unknown_columns_are_named_with_what_would_be_accepted(tmp_path):
     table = write(tmp_path / "t.csv", "Datum;Ort\n1;2\n")
     with pytest.raises(
         DataError, match=r"t\.csv: unknown columns: datum, ort\. Accepted: HAM10000"
@@ -429,7 +428,7 @@ def test_unknown_columns_are_named_with_what_would_be_accepted(tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_name_that_no_table_can_hold_is_one_line(tmp_path: Path) -> None:
+def test_a_name_that_no_table_can_hold_is_one_line(tmp_path):
     folder = images(tmp_path / "i", "benign/a.jpg")
     try:
         Path(os.fsdecode(os.fsencode(folder) + b"/benign/\xff.jpg")).write_bytes(b"")
@@ -441,7 +440,7 @@ def test_a_name_that_no_table_can_hold_is_one_line(tmp_path: Path) -> None:
 
 @given(st.one_of(st.binary(max_size=80), st.text('ISC_01,;\t\n\r"aé\0', max_size=80).map(str.encode)))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_are_a_table_or_one_error(tmp_path: Path, data: bytes) -> None:
+def test_any_bytes_are_a_table_or_one_error(tmp_path, data):
     path = tmp_path / "t.csv"
     path.write_bytes(data)
     try:
@@ -452,7 +451,7 @@ def test_any_bytes_are_a_table_or_one_error(tmp_path: Path, data: bytes) -> None
     assert all(set(cells) == set(table.columns) for _, cells in table.rows)
 
 
-def test_broken_rows_are_counted_and_named(tmp_path: Path) -> None:
+def test_broken_rows_are_counted_and_named(tmp_path):
     table = write(
         tmp_path / "t.csv",
         "image_id,melanoma,seborrheic_keratosis\nISIC_0000001,1,0\nISIC_0000002,perhaps,0\nISIC_0000003,1\n"
@@ -461,9 +460,9 @@ def test_broken_rows_are_counted_and_named(tmp_path: Path) -> None:
     records = read_records([images(tmp_path / "i"), table])
     assert labels(records)["ISIC_0000004"] == BENIGN
     assert column(records, "excluded")["ISIC_0000002"].startswith("unreadable row 3 of t.csv: melanoma is")
-    found = records.inputs["tables"][0]
-    assert found["unreadable_rows"] == 3
-    assert found["first_unreadable"][0].startswith("line 4: 2 cells instead of 3")
+    table = records.inputs["tables"][0]
+    assert table["unreadable_rows"] == 3
+    assert table["first_unreadable"][0].startswith("line 4: 2 cells instead of 3")
 
 
 @pytest.mark.parametrize(
@@ -481,8 +480,8 @@ def test_broken_rows_are_counted_and_named(tmp_path: Path) -> None:
         (lambda p: images(p / "loose", "a.jpg", "b.jpg"), "2 images, none with a label"),
     ],
 )
-def test_sources_that_cannot_be_used_are_one_line(tmp_path: Path, make: object, reason: str) -> None:
-    source = make(tmp_path)  # type: ignore[operator]
+def test_sources_that_cannot_be_used_are_one_line(tmp_path, make, reason):
+    source = make(tmp_path)
     with pytest.raises(DataError, match=reason) as caught:
         read_records([source])
     assert Path(source).name in str(caught.value)

@@ -1,7 +1,6 @@
 """Groups and splits: what must stay together does, shares hold, and only the seed decides."""
 
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,8 @@ from melascope.prepare import groups, splits
 FRACTIONS = (0.7, 0.15, 0.15)
 
 
-def frame(**columns: object) -> pd.DataFrame:
-    n = len(next(iter(columns.values())))  # type: ignore[arg-type]
+def frame(**columns):
+    n = len(next(iter(columns.values())))
     defaults = {
         "image_id": [f"ISIC_{i:07d}" for i in range(n)],
         "source": ["made"] * n,
@@ -27,12 +26,12 @@ def frame(**columns: object) -> pd.DataFrame:
     return pd.DataFrame(defaults | columns)
 
 
-def pairs(*edges: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def pairs(*edges):
     first, second = np.array(edges, dtype=np.intp).reshape(-1, 2).T
     return first, second
 
 
-def group(rows: pd.DataFrame, hashes: list[str | None] | None = None, *edges: tuple[int, int]) -> list[str]:
+def group(rows, hashes=None, *edges):
     rows = rows.assign(pixel_hash=hashes if hashes is not None else [str(i) for i in range(len(rows))])
     component = groups.components(groups.keys(rows), *pairs(*edges))
     return groups.name_groups(component, rows["image_id"]).tolist()
@@ -41,7 +40,7 @@ def group(rows: pd.DataFrame, hashes: list[str | None] | None = None, *edges: tu
 # Groups
 
 
-def test_patient_lesion_id_pixels_and_copies_chain_into_one_group() -> None:
+def test_patient_lesion_id_pixels_and_copies_chain_into_one_group():
     rows = frame(
         image_id=["f", "e", "d", "c", "b", "a", "z"],
         patient_id=["IP_1", "IP_1", None, None, None, None, None],
@@ -51,12 +50,12 @@ def test_patient_lesion_id_pixels_and_copies_chain_into_one_group() -> None:
     assert group(rows, hashes, (3, 4), (4, 5)) == ["a"] * 6 + ["z"]
 
 
-def test_missing_values_tie_nothing() -> None:
+def test_missing_values_tie_nothing():
     rows = frame(image_id=["a", "b", "c"])
     assert group(rows, [None, None, None]) == ["a", "b", "c"]
 
 
-def test_only_ids_that_the_archive_gave_out_tie_two_data_sets() -> None:
+def test_only_ids_of_the_archive_tie_two_data_sets():
     rows = frame(
         source=["ISIC 2019/HAM", "HAM10000/rosendahl", "mine", "yours", "yours/one"],
         lesion_id=["HAM_0000118", "HAM_0000118", "7", "7", "7"],
@@ -67,18 +66,18 @@ def test_only_ids_that_the_archive_gave_out_tie_two_data_sets() -> None:
     assert names[3] == names[4]
 
 
-def test_the_same_image_in_two_data_sets_is_one_group() -> None:
+def test_the_same_image_in_two_data_sets_is_one_group():
     rows = frame(image_id=["ISIC_1", "ISIC_1"], source=["a", "b"])
     assert group(rows) == ["ISIC_1", "ISIC_1"]
 
 
-def test_official_duplicates_are_looked_up_by_id() -> None:
-    found = groups.official_pairs(pd.Series(["a", "b", "c", "b"]), [("c", "b"), ("a", "missing")])
-    assert found.tolist() == [[2], [1]]
+def test_official_duplicates_are_looked_up_by_id():
+    rows = groups.official_pairs(pd.Series(["a", "b", "c", "b"]), [("c", "b"), ("a", "missing")])
+    assert rows.tolist() == [[2], [1]]
     assert groups.official_pairs(pd.Series(["a"]), []).shape == (2, 0)
 
 
-def test_two_images_with_one_id_clash_unless_they_are_copies() -> None:
+def test_two_images_with_one_id_clash_unless_they_are_copies():
     rows = frame(
         image_id=np.repeat(["same", "copy", "near", "turned", "apart", "gone"], 2),
         source=["s"] * 9 + ["t"] + ["s"] * 2,
@@ -90,7 +89,7 @@ def test_two_images_with_one_id_clash_unless_they_are_copies() -> None:
     assert clash.tolist() == [True, True] + [False] * 10
 
 
-def test_the_largest_chains_of_duplicates_are_reported() -> None:
+def test_the_largest_chains_of_duplicates_are_reported():
     ids = pd.Series(list("abcdefgh"))
     assert groups.chains(ids, *pairs((0, 1), (2, 3), (3, 7), (2, 7))) == [
         {"images": 3, "first": ["c", "d", "h"]}
@@ -103,11 +102,9 @@ ids = st.lists(st.sampled_from([None, "IL_1", "IL_2", "IL_3"]), min_size=20, max
 
 
 @given(edges, ids, ids)
-def test_groups_are_the_components_that_a_slow_search_finds(
-    edges: list[tuple[int, int]], patients: list[str | None], lesions: list[str | None]
-) -> None:
+def test_groups_are_the_components_that_a_slow_search_finds(edges, patients, lesions):
     rows = frame(patient_id=patients, lesion_id=lesions)
-    near: dict[int, set[int]] = defaultdict(set)
+    near = defaultdict(set)
     for i in range(20):
         for j in range(20):
             tied = any(ids[i] is not None and ids[i] == ids[j] for ids in (patients, lesions))
@@ -117,7 +114,7 @@ def test_groups_are_the_components_that_a_slow_search_finds(
     for i in range(20):
         seen, todo = {i}, [i]
         while todo:
-            todo += [j for j in near[todo.pop()] if j not in seen and not seen.add(j)]  # type: ignore[func-returns-value]
+            todo += [j for j in near[todo.pop()] if j not in seen and not seen.add(j)]
         expected.append(rows["image_id"][min(seen)])
     assert group(rows, None, *edges) == expected
 
@@ -126,7 +123,7 @@ def test_groups_are_the_components_that_a_slow_search_finds(
 
 
 @st.composite
-def data_sets(draw: st.DrawFn) -> pd.DataFrame:
+def data_sets(draw):
     n = draw(st.integers(1, 300))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     number = random.integers(0, draw(st.integers(1, n)), n)
@@ -142,7 +139,7 @@ def data_sets(draw: st.DrawFn) -> pd.DataFrame:
 
 @given(data_sets(), st.integers(0, 5))
 @settings(deadline=None)
-def test_no_group_spans_splits_and_shares_hold(rows: pd.DataFrame, seed: int) -> None:
+def test_no_group_spans_splits_and_shares_hold(rows, seed):
     split = splits.assign(rows, FRACTIONS, seed)
     assert split.isin(SPLITS).all()
     assert len(rows.groupby([rows["group"], split])) == rows["group"].nunique()
@@ -155,13 +152,13 @@ def test_no_group_spans_splits_and_shares_hold(rows: pd.DataFrame, seed: int) ->
 
 @given(data_sets(), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_the_order_of_the_rows_does_not_matter(rows: pd.DataFrame, random: object) -> None:
+def test_the_order_of_the_rows_does_not_matter(rows, random):
     split = splits.assign(rows, FRACTIONS, 0)
-    shuffled = rows.sample(frac=1, random_state=random.randint(0, 2**32 - 1))  # type: ignore[attr-defined]
+    shuffled = rows.sample(frac=1, random_state=random.randint(0, 2**32 - 1))
     pd.testing.assert_series_equal(splits.assign(shuffled, FRACTIONS, 0).sort_index(), split)
 
 
-def test_every_stratum_is_dealt_in_the_shares() -> None:
+def test_every_stratum_is_dealt_in_the_shares():
     n = 2000
     random = np.random.default_rng(0)
     rows = frame(
@@ -179,7 +176,7 @@ def test_every_stratum_is_dealt_in_the_shares() -> None:
             assert abs(of_stratum[source, malignant, name] - share * size) <= 2
 
 
-def test_large_groups_are_shared_out_like_small_ones() -> None:
+def test_large_groups_are_shared_out_like_small_ones():
     """Dealt to where most is lacking in images, all the large ones would go to the training split."""
     sizes = np.repeat([4, 2, 1], [20, 40, 400])
     rows = frame(
@@ -194,7 +191,7 @@ def test_large_groups_are_shared_out_like_small_ones() -> None:
         assert shares.reindex(SPLITS).tolist() == pytest.approx(FRACTIONS, abs=0.06)
 
 
-def test_a_group_larger_than_a_share_is_trained_on() -> None:
+def test_a_group_larger_than_a_share_is_trained_on():
     size = {"huge": 40, "large": 30} | {f"g{i}": 1 for i in range(30)}
     rows = frame(
         group=[name for name, images in size.items() for _ in range(images)],
@@ -206,8 +203,8 @@ def test_a_group_larger_than_a_share_is_trained_on() -> None:
     assert split.value_counts().to_dict() == {"train": 70, "validation": 15, "test": 15}
 
 
-def test_rare_labels_of_many_sources_reach_every_split() -> None:
-    """One melanoma a source: dealt source by source, all would go to the training split."""
+def test_rare_labels_of_many_sources_reach_every_split():
+    """One melanoma a source: assigned source by source, all would go to the training split."""
     rows = frame(
         source=[f"s{i:02d}" for i in range(40)],
         group=[f"g{i}" for i in range(40)],
@@ -221,7 +218,7 @@ def test_rare_labels_of_many_sources_reach_every_split() -> None:
     }
 
 
-def test_the_seed_decides_and_a_share_of_nothing_gets_nothing() -> None:
+def test_the_seed_decides_and_a_share_of_nothing_gets_nothing():
     n = 200
     rows = frame(
         group=[f"g{i}" for i in range(n)],
@@ -234,7 +231,7 @@ def test_the_seed_decides_and_a_share_of_nothing_gets_nothing() -> None:
     assert set(splits.assign(rows, (0.8, 0.2, 0), 0)) == {"train", "validation"}
 
 
-def test_kept_splits_are_kept_and_leaks_are_listed(tmp_path: Path) -> None:
+def test_kept_splits_are_kept_and_leaks_are_listed(tmp_path):
     listing = tmp_path / "leaks.csv"
     rows = frame(
         path=list("abcd"), group=["g", "g", "h", "i"], given_split=["train", "test", "train", "validation"]
