@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image as Pictures
 
-from melascope import intervals
 from melascope.evaluate.figure import Measured
 from melascope.evaluate.metrics import Ranked, Sample
 from melascope.report.figures import BLUE, MUTED, png, style
@@ -75,13 +74,8 @@ def roc_auc(truth: ArrayLike, score: ArrayLike, group: ArrayLike) -> dict[str, A
     if not np.size(truth):
         return {"value": None, "low": None, "high": None, "n": 0, "reason": "no such image"}
     sample = Sample.of(truth, score, group)
-    return Measured(
-        sample,
-        "malignant",
-        lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()},
-        intervals.RESAMPLES,
-        seed=0,
-    ).figure("roc_auc")
+    measured = Measured(sample, "malignant", lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()})
+    return measured.figure("roc_auc").document()
 
 
 def verdict(figure: dict[str, Any], more: str, less: str, neither: str, than: float = 0.0) -> str:

@@ -24,11 +24,12 @@ import optuna
 import pandas as pd
 from record import record
 
-from melascope import files, intervals, manifest
-from melascope.evaluate.figure import Measured, sample_of
+from melascope import files, manifest
+from melascope.evaluate.figure import Measured, documents, sample_of
 from melascope.evaluate.metrics import Floats, Ranked
 from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
+from melascope.intervals import Figure
 from melascope.labels import TARGETS
 from melascope.learn import search, training
 from melascope.learn.pixels import decoded
@@ -67,7 +68,7 @@ def in_full(data: Path, out: Path, asked: search.Search) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def compared(models: dict[str, Path], data: Path) -> dict[str, dict[str, Any]]:
+def compared(models: dict[str, Path], data: Path) -> dict[str, Figure]:
     """Mean validation ROC-AUC of both targets, as a search scores it, of each model and of the last less the first."""
     table = manifest.usable(manifest.read(data), "validation")
     table = table[table[list(TARGETS)].notna().all(axis=1)].reset_index(drop=True)
@@ -82,8 +83,8 @@ def compared(models: dict[str, Path], data: Path) -> dict[str, dict[str, Any]]:
         }
         return {**scores, "difference": scores[list(scores)[-1]] - scores[next(iter(scores))]}
 
-    measured = Measured(first, TARGETS[0], statistics, intervals.RESAMPLES, 0)
-    return {name: measured.figure(name) for name in measured.found}
+    measured = Measured(first, TARGETS[0], statistics)
+    return {name: measured.figure(name) for name in measured.observed}
 
 
 def measured(name: str, folder: Path, work: Callable[[], pd.DataFrame]) -> dict[str, Any]:
@@ -141,13 +142,12 @@ def main() -> None:
         models[name] = _runs(folder) / f"{found[name]['trial']:04d}" / "model.keras"
     scores = compared(models, data)
     for name, figure in scores.items():
-        low, high = figure["low"], figure["high"]
-        print(f"{name:12} validation ROC-AUC {figure['value']:+.3f} ({low:+.3f} to {high:+.3f})")
+        print(f"{name:12} validation ROC-AUC {figure:+.3f}")
     less = {key: found["in full"][key] / found["tune"][key] for key in ("processor_seconds", "epochs")}
     print(
         f"{less['processor_seconds']:.1f} times less processor time, {less['epochs']:.1f} times fewer epochs (aim: 5)"
     )
-    record("bench_search.json", trials=TRIALS, less=less, scores=scores, **found)
+    record("bench_search.json", trials=TRIALS, less=less, scores=documents(scores), **found)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 sys.path.append("..")
 import material
 from likeness import LAST_DERMOSCOPIC
-from melascope import intervals, manifest
+from melascope import manifest
 from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.metrics import Confusion, Ranked, Sample
 from melascope.evaluate.predictions import predict
@@ -91,8 +91,8 @@ def measured(truth, probability, group):
             "roc_auc": Ranked.of(sample, weights).roc_auc(),
         }
 
-    told = Measured(sample, "malignant", statistics, intervals.RESAMPLES, seed=0)
-    return {name: told.figure(name) for name in ("accuracy", "roc_auc")}
+    told = Measured(sample, "malignant", statistics)
+    return {name: told.figure(name).document() for name in ("accuracy", "roc_auc")}
 
 
 corners = scan_images(read_records([material.audited_source()]).table, folder).features["corners"]
@@ -162,7 +162,7 @@ found = {
 alarms = {}
 for words, part in asked.items():
     benign = part[~part["malignant"].astype(bool)]
-    alarms[words] = mean((benign["p_malignant"] >= 0.5).to_numpy(float), benign["group"], seed=0)
+    alarms[words] = mean((benign["p_malignant"] >= 0.5).to_numpy(float), benign["group"], seed=0).document()
 show(
     dots(
         [

@@ -26,7 +26,7 @@ from scipy.stats import bootstrap, spearmanr
 
 import material
 from melascope import manifest
-from melascope.evaluate.comparison import roc_auc_gain
+from melascope.evaluate.figure import roc_auc_gain
 from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
 from melascope.learn.search import search
@@ -160,7 +160,9 @@ settings = card.training["settings"]
 gains = {}
 for target in ("malignant", "melanoma"):
     start = predictions["frozen, as the search started"]
-    gains[target] = {name: roc_auc_gain(start, told, target) for name, told in list(predictions.items())[1:]}
+    gains[target] = {
+        name: roc_auc_gain(start, told, target).document() for name, told in list(predictions.items())[1:]
+    }
 show(
     dots(
         [(f"{name}, {target}", gain) for target, of in gains.items() for name, gain in of.items()],

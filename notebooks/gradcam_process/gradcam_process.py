@@ -144,7 +144,7 @@ def prefers(part):
     malignant, suspected = OUTCOMES.get(part, (truth, called))  # of "all images", every one
     at = warm & (truth == malignant) & (called == suspected)
     return verdict(
-        mean(beyond[at], rows["group"][at], 0),
+        mean(beyond[at], rows["group"][at], 0).document(),
         "the heat prefers the lesion",
         "the heat avoids the lesion",
         "neither can be told",

@@ -215,7 +215,7 @@ table(
                     -np.log(np.where(truth, p, 1 - p)[split["test"]].clip(1e-7)),
                     rows["group"][split["test"]],
                     0,
-                ),
+                ).document(),
                 3,
             ),
         }

@@ -20,7 +20,7 @@ import sys
 
 sys.path.append("..")
 import material
-from melascope.evaluate.comparison import roc_auc_gain
+from melascope.evaluate.figure import roc_auc_gain
 from melascope.evaluate.metrics import BINS
 from melascope.report.figures import interval, of_target
 from telling import RESEARCH, dots, percent, say, show, table, verdict
@@ -50,7 +50,9 @@ say(
 for target, drawn in drawings.items():
     say(f"**{target}**")
     show(drawn["roc"], drawn["precision_recall"])
-gain = {target: roc_auc_gain(frozen_predictions, predictions, target) for target in metrics["targets"]}
+gain = {
+    target: roc_auc_gain(frozen_predictions, predictions, target).document() for target in metrics["targets"]
+}
 table(
     [
         {

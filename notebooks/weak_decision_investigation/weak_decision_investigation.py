@@ -79,7 +79,7 @@ one_side = (
 )
 say(
     f"{within.sum():,} of {len(judged):,} images lie in the band, "
-    f"{percent(mean(within.astype(float), judged['group'], 0), 1)}; {truth[within].sum():,} of them are "
+    f"{percent(mean(within.astype(float), judged['group'], 0).document(), 1)}; {truth[within].sum():,} of them are "
     f"malignant. The clinical threshold is {threshold:.2f}, so these images are {one_side}: the band is where the "
     "probability is near one half, which is not where the decision turns."
 )
@@ -109,7 +109,7 @@ common = [name for name, n in families.value_counts().items() if n >= 20][:8]
 by_diagnosis = [
     (
         f"{name} ({families.eq(name).sum():,})",
-        mean(within[families == name].astype(float), judged["group"][families == name], 0),
+        mean(within[families == name].astype(float), judged["group"][families == name], 0).document(),
     )
     for name in common
 ]
@@ -157,10 +157,10 @@ say(
 in_sets = sets.weak(p, judged["called"].to_numpy(bool))
 for words, chosen in (("in the band 0.45 to 0.55", within), ("weak by conformal sets", in_sets)):
     share = {
-        name: mean(wrong[at].astype(float), judged["group"][at], 0)
+        name: mean(wrong[at].astype(float), judged["group"][at], 0).document()
         for name, at in (("inside", chosen), ("outside", ~chosen))
     }
-    caught = mean(chosen[wrong].astype(float), judged["group"][wrong], 0)
+    caught = mean(chosen[wrong].astype(float), judged["group"][wrong], 0).document()
     say(
         f"- **{words}**: {chosen.sum():,} images; wrong are {percent(share['inside'])} of them and "
         f"{percent(share['outside'])} of all others; "

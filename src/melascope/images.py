@@ -31,7 +31,7 @@ MIN_SIDE = 256  # what is decoded faster keeps this shorter side, so that sharpn
 # limits no file takes more than two seconds or 0.8 GB, whoever made it.
 MAX_PIXELS = 32_000_000
 _ROUNDING = 1e-3  # that floats may exceed their range by
-_PORTION = 64  # images that are loaded between two reports of progress
+_PORTION = 64  # images that are loaded ahead of their use
 _MAX_PIXELS_OF = {"JPEG": 64_000_000, "WEBP": 16_000_000}
 
 
@@ -259,8 +259,10 @@ def each(
         try:
             # In portions: an interruption need not wait for all, and memory stays flat.
             for start in range(0, len(numbered), _PORTION):
-                yield from pool.map(loaded, numbered[start : start + _PORTION])
-                progress(what, min(start + _PORTION, len(numbered)), len(numbered))
+                results = pool.map(loaded, numbered[start : start + _PORTION])
+                for done, result in enumerate(results, start + 1):
+                    yield result
+                    progress(what, done, len(numbered))
         except ImageError as error:
             raise DataError(
                 f"{error}; this image could be read before: prepare the data set again"

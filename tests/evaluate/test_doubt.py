@@ -108,5 +108,5 @@ def test_the_command_writes_page_figure_and_numbers(data, tmp_path):
     assert "never replaces one" in page
     assert (tmp_path / "out" / "figures" / "risk_coverage.png").stat().st_size > 10_000
     told = json.loads((tmp_path / "out" / "doubt.json").read_text())
-    assert told["format"] == 1
+    assert told["format"] == doubt.FORMAT
     assert "conformal sets" in result.stdout

@@ -15,7 +15,6 @@ from melascope.evaluate import hold_out
 from melascope.evaluate.predictions import Evaluation
 from melascope.learn import training
 from melascope.learn.settings import Settings
-from melascope.prepare import folds
 
 
 @pytest.fixture
@@ -42,9 +41,9 @@ def table() -> pd.DataFrame:
 
 
 def test_a_data_set_is_held_out_with_all_its_clinics_and_whatever_is_tied_to_it(table):
-    assert folds.data_sets(table) == ["A", "B", "C"]
-    dealt = folds.hold_out(table, "B")
-    assert dealt["split"].tolist() == [
+    assert hold_out.sources(table) == ["A", "B", "C"]
+    changed = hold_out.without(table, "B")
+    assert changed["split"].tolist() == [
         "train",
         "validation",
         "train",
@@ -53,9 +52,9 @@ def test_a_data_set_is_held_out_with_all_its_clinics_and_whatever_is_tied_to_it(
         "validation",
         "test",
     ]
-    assert dealt["excluded"].tolist() == [""] * 7 + [folds.SHARED] * 2 + ["altered image"]
-    assert set(folds.hold_out(table, "A")["split"][:3]) == {"test"}
-    used = manifest.usable(dealt)
+    assert changed["excluded"].tolist() == [""] * 7 + [hold_out.SHARED] * 2 + ["altered image"]
+    assert set(hold_out.without(table, "A")["split"][:3]) == {"test"}
+    used = manifest.usable(changed)
     assert not set(used.loc[used["split"] == "test", "group"]) & set(
         used.loc[used["split"] != "test", "group"]
     )
@@ -68,16 +67,16 @@ def test_a_data_set_is_held_out_with_all_its_clinics_and_whatever_is_tied_to_it(
 
 def test_what_cannot_be_held_out_is_one_line(table):
     with pytest.raises(DataError, match="D: cannot be held out of a data set with the sources A, B, C"):
-        folds.hold_out(table, "D")
+        hold_out.without(table, "D")
     with pytest.raises(DataError, match="A: cannot be held out"):
-        folds.hold_out(table[:3], "A")
+        hold_out.without(table[:3], "A")
 
 
 @pytest.mark.slow
 def test_each_source_is_tested_by_a_model_of_the_others(tmp_path, monkeypatch):
     data, out = make_data(tmp_path / "data", 96, sources=("first", "second set/one")), tmp_path / "out"
     settings = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=1, batch=8, rate=1e-2)
-    found = hold_out.transfer(data, out, settings)
+    found = hold_out.run(data, out, settings)
     assert json.loads((out / "hold-out.json").read_text()) == json.loads(json.dumps(found))
     rows = found["targets"]["malignant"]
     assert [row["source"] for row in rows] == ["first", "second set", "mean"]

@@ -67,7 +67,7 @@ def data(tmp_path: Path) -> Path:
 
 def _run(monkeypatch: pytest.MonkeyPatch, data: Path, where: np.ndarray) -> dict:
     monkeypatch.setattr(Predictor, "load", lambda *_: Looks(where))
-    monkeypatch.setattr(lesion, "_FAITHFUL", 6)
+    monkeypatch.setattr(lesion, "CURVES", 6)
     monkeypatch.setattr(lesion, "randomised", lambda *_: None)
     result = CliRunner().invoke(
         app,
@@ -144,8 +144,8 @@ def test_deletion_by_heat_falls_faster_where_the_heat_is_right():
         curves = [sanity.curves(model, pixels, cam, np.random.default_rng(i)) for i in range(3)]
         assert curves[0][0, 0] == curves[0][2, 0] == pytest.approx(model.answer(pixels).malignant)
         areas[name] = sanity.faithful(np.array(curves), groups, 0)
-    assert areas["right"]["deletion"]["value"] < areas["wrong"]["deletion"]["value"]
-    assert areas["right"]["insertion"]["value"] > areas["wrong"]["insertion"]["value"]
+    assert areas["right"]["deletion"].value < areas["wrong"]["deletion"].value
+    assert areas["right"]["insertion"].value > areas["wrong"]["insertion"].value
 
 
 def test_maps_of_shuffled_weights_are_other_maps(tmp_path):

@@ -26,7 +26,7 @@ def attribution(
     changes the answer more than deleting any, and whether the maps change when the network's weights are shuffled.
     Writes lesion.json and lesion.html.
     """
-    from melascope.evaluate.lesion import PARTS, TOLD, measure
+    from melascope.evaluate.lesion import PARTS, measure
     from melascope.report import lesion as page
     from melascope.report.figures import interval
     from melascope.report.page import renew
@@ -44,7 +44,7 @@ def attribution(
             continue
         typer.echo(f"ROC-AUC for {target}, {parts['n']} images")
         for name in PARTS:
-            typer.echo(f"  {TOLD[name]:24}{interval(parts[name], 3)}")
+            typer.echo(f"  {PARTS[name]:24}{interval(parts[name], 3)}")
         typer.echo(f"  {'left without the lesion':24}{interval(parts['rest'], 2)}")
     everyone = found["maps"][0]
     typer.echo(

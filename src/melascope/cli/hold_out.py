@@ -25,16 +25,15 @@ def hold_out(
     the frozen baseline; OUT/hold-out.json has the figures with their 95 % intervals, which are also printed.
     """
     from melascope.evaluate import hold_out
+    from melascope.intervals import Figure
 
     with progress_bar() as progress:
-        found = hold_out.transfer(data, out, settings, progress)
+        found = hold_out.run(data, out, settings, progress)
     for target, rows in found["targets"].items():
         typer.echo(f"ROC-AUC for {target}, by the source that was held out")
         for row in rows:
             cells = "".join(
-                f"  {name} {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
-                if (figure := row[name])
-                else f"  {name} -"
+                f"  {name} {Figure.of(row[name]) if row[name] else '-'}"
                 for name in hold_out.STAGES
                 if name in row
             )

@@ -36,5 +36,5 @@ def stress(
     typer.echo(f"{'change':16}{'level':32}{'labels that change':26}change of ROC-AUC")
     for row in found["changes"]:
         flipped, change = interval(row["flipped"], 3), interval(row["roc_auc_change"], 3)
-        typer.echo(f"{row['change']:16}{row['told']:32}{flipped:26}{change}")
+        typer.echo(f"{row['change']:16}{row['description']:32}{flipped:26}{change}")
     typer.echo(written)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from melascope import intervals
-from melascope.evaluate.figure import Measured
+from melascope.evaluate.figure import Measured, Question
 from melascope.evaluate.metrics import BINS, Floats, Reliability, Sample, bin_of
-from melascope.intervals import LEVEL, Interval
+from melascope.intervals import LEVEL, Figure, Interval
 
 _CHUNK = 2**22
 _DRAWN = 500  # of a model that is right, for one quantile and a mean
@@ -44,7 +44,7 @@ def interval(value: float, draws: Floats, chance: Floats) -> Interval:
     Args:
         value: the error of the sample.
         draws: its values over resamples of the groups.
-        chance: what `by_chance` says.
+        chance: errors of a perfectly calibrated model, from `by_chance`.
     """
     if np.ptp(draws) < 1e-12:
         return Interval(None, None, "every resample gives the same value: too few groups for an interval")
@@ -54,24 +54,22 @@ def interval(value: float, draws: Floats, chance: Floats) -> Interval:
     return Interval(min(max(low, 0.0), value), max(high, value))
 
 
-def error(sample: Sample, target: str, resamples: int, seed: int) -> dict[str, Any]:
-    """The figure of the calibration error of a sample, for which nothing else is asked."""
+def error(sample: Sample, question: Question) -> Figure:
+    """The calibration error of a sample, where nothing else is asked of it."""
 
     def statistics(weights: Floats) -> dict[str, Floats]:
         return {"calibration_error": Reliability.of(sample, weights).error()}
 
-    return figure(Measured(sample, target, statistics, resamples, seed), seed)
+    return figure(question.measured(sample, statistics))
 
 
-def figure(measured: Measured, seed: int) -> dict[str, Any]:
-    """Its figure, and as `by_chance` the mean error of a perfectly calibrated model on such images."""
-    draws = measured.draws["calibration_error"]
-    chance = by_chance(measured.sample, seed=seed)
-    told = measured.figure("calibration_error")
-    low, high, reason = interval(told["value"], draws, chance)
-    told |= {"low": low, "high": high, "interval": "pivotal, see melascope.evaluate.calibration_error"}
-    told["by_chance"] = float(chance.mean())
-    return {**told, "reason": reason} if reason else told
+def figure(measured: Measured) -> Figure:
+    """The statistic `calibration_error` of a sample, and the mean of `by_chance`."""
+    truth, value = measured.sample.truth, float(measured.observed["calibration_error"])
+    chance = by_chance(measured.sample, seed=measured.seed)
+    low, high, reason = interval(value, measured.draws["calibration_error"], chance)
+    method = "pivotal, see melascope.evaluate.calibration_error"
+    return Figure(value, low, high, len(truth), int(truth.sum()), reason, method, float(chance.mean()))
 
 
 def outline(sample: Sample) -> list[dict[str, float]]:

@@ -1,18 +1,22 @@
 """Which decisions to hand back: ways to measure doubt, compared by the errors they catch at equal referral rate.
 
-`doubt.json` holds `format`, `command`, `model` (identity), `threshold`, `data`, `images`, `resampling`, `errors`
-(number of wrong answers at the threshold, of them `missed`), `methods` and `sets`. A method has `name`, `told` (in
-words), the figures `area` (under the risk-coverage curve: mean share of wrong answers among those kept, over all
-referral rates; El-Yaniv and Wiener 2010), `area_change` (to the first method, paired), `caught` and `missed_caught`
-(share of the errors, and of the missed malignant lesions, among what is referred, a figure for each of `RATES`),
-and `curve` (`x` share referred, `y` wrong among the rest, `low`, `high`). `sets` tells of the model's conformal
-prediction sets: `coverage`, `low`, `high` (as `melascope.model.decision.PredictionSets`), `rows` (for each class
-and source the figure `covered`: share whose own answer is not ruled out), and the figures `weak` (share of images),
-`wrong_weak` and `wrong_others` (share of wrong answers in either).
+`doubt.json` holds `format`, `command`, `model` (identity), `threshold`, `data`, `images`, `resampling` and
+
+- `errors`: the number of `wrong` answers at the threshold, and of malignant lesions `missed` among them;
+- `methods`: for each a row of `name`, `description`, the figures `area` (under the risk-coverage curve: mean share of
+  wrong answers among those kept, over all referral rates; El-Yaniv and Wiener 2010), `area_change` (to the first
+  method, paired), `caught` and `missed_caught` (share of the errors, and of the missed malignant lesions, among the
+  referred images, a figure for each of `RATES`), and `curve` (`x` share referred, `y` wrong among the rest, `low`,
+  `high`);
+- `sets`: of the model's conformal prediction sets `coverage`, `low`, `high` (as in
+  `melascope.model.decision.PredictionSets`), `rows` (for each class and source the figure `covered`: share whose own
+  answer is not ruled out), and the figures `weak` (share of images), `wrong_weak` and `wrong_others` (share of wrong
+  answers in either).
+
+The model is asked about turned images and the validation split alone; the probabilities of the test images are those
+of `predictions.parquet`.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,17 +24,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melascope import images, intervals, manifest
-from melascope.errors import DataError, ImageError
+from melascope.errors import DataError
 from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.metrics import Floats, Sample, ratio
 from melascope.evaluate.predictions import Evaluation
 from melascope.images import Pixels
 from melascope.infer.predictor import Predictor
+from melascope.intervals import Figure
 from melascope.learn.conformal import Reference
 from melascope.model.decision import PredictionSets
 from melascope.progress import Progress, silent
 
-FORMAT = 1
+FORMAT = 2
 NAME = "doubt.json"
 RATES = (0.05, 0.1, 0.2, 0.3)
 METHODS = {
@@ -40,7 +45,6 @@ METHODS = {
     "turned images": "how far the probabilities of the image's eight turns and mirrorings spread",
 }
 _GRID = np.arange(96) / 100  # shares referred; of the last images alone, no curve is steady
-_CHUNK = 64
 
 
 def measure(evaluation: Evaluation, *, seed: int = 0, progress: Progress = silent) -> dict[str, Any]:
@@ -66,15 +70,7 @@ def measure(evaluation: Evaluation, *, seed: int = 0, progress: Progress = silen
     test, fitted = evaluation.labelled(), _validation(evaluation)
     predictor = evaluation.predictor(progress)
     threshold = predictor.card.threshold["malignant"]
-    plain = [
-        predictor.answer(pixels).malignant
-        for pixels in _progress(fitted, predictor.card.input_size, progress, "fitting conformal sets")
-    ]
-    reference = Reference.of(
-        np.array(plain, np.float64), fitted["malignant"].to_numpy(np.float64), fitted["group"].to_numpy()
-    )
-    chances = _turned(predictor, test, progress)
-    p, truth = chances[:, 0], test["malignant"].to_numpy(bool)
+    truth, p = test["malignant"].to_numpy(bool), test["p_malignant"].to_numpy()
     called = p >= threshold
     wrong = called != truth
     if not wrong.any():
@@ -84,14 +80,14 @@ def measure(evaluation: Evaluation, *, seed: int = 0, progress: Progress = silen
     scores = {
         "band around one half": -np.abs(p - 0.5),
         "band around the threshold": -np.abs(p - threshold),
-        "conformal sets": reference.doubt(p),
-        "turned images": chances.std(axis=1),
+        "conformal sets": _reference(predictor, fitted, progress).doubt(p),
+        "turned images": _turned(predictor, test, progress).std(axis=1),
     }
     results = {
         "threshold": threshold,
         "images": {"n": len(test), "n_positive": int(truth.sum()), "fitted": len(fitted)},
         "errors": {"wrong": int(wrong.sum()), "missed": int((wrong & truth).sum())},
-        "methods": _measured(scores, p, truth, wrong, test["group"], seed),
+        "methods": _methods(scores, Sample.of(truth, p, test["group"]), wrong, seed),
         "sets": _sets(predictor.card.prediction_sets, p, called, test, seed),
     }
     return evaluation.write(NAME, FORMAT, seed, results)
@@ -111,66 +107,71 @@ def _validation(evaluation: Evaluation) -> pd.DataFrame:
     return known
 
 
-def _progress(table: pd.DataFrame, size: int, progress: Progress, what: str) -> Iterator[Pixels]:
-    """The images of a table, as a network of this input size sees them."""
-    locators = table["path"].tolist()
-    with ThreadPoolExecutor() as pool:
-        try:
-            for start in range(0, len(locators), _CHUNK):
-                yield from pool.map(lambda name: images.load(name, size), locators[start : start + _CHUNK])
-                progress(what, min(start + _CHUNK, len(locators)), len(locators))
-        except ImageError as error:
-            raise DataError(f"{error}; it could be read before: prepare the data set again") from error
+def _reference(predictor: Predictor, fitted: pd.DataFrame, progress: Progress) -> Reference:
+    """Conformal sets, fitted to the answers for these images."""
+
+    def ask(_: int, pixels: Pixels) -> float | None:
+        return predictor.answer(pixels).malignant
+
+    locators = fitted["path"].tolist()
+    p = list(images.each(locators, predictor.card.input_size, ask, "fitting conformal sets", progress))
+    truth = fitted["malignant"].to_numpy(np.float64)
+    return Reference.of(np.array(p, np.float64), truth, fitted["group"].to_numpy())
 
 
-def _turned(predictor: Predictor, table: pd.DataFrame, progress: Progress) -> Floats:
-    """Probability of malignancy of each image, as it is first, then turned and mirrored, shape (n, 8)."""
-    rows = []
-    for pixels in _progress(table, predictor.card.input_size, progress, "turning images"):
-        views = [np.rot90(side, k) for side in (pixels, pixels[:, ::-1]) for k in range(4)]
-        rows.append([predictor.answer(np.ascontiguousarray(view)).malignant for view in views])
-    return np.array(rows, np.float64)
+def _turned(predictor: Predictor, test: pd.DataFrame, progress: Progress) -> Floats:
+    """Probability of malignancy of each image, as it was evaluated first, then turned and mirrored, shape (n, 8)."""
+
+    def ask(_: int, pixels: Pixels) -> list[float | None]:
+        turned = [np.rot90(side, k) for side in (pixels, pixels[:, ::-1]) for k in range(4)][1:]
+        return [predictor.answer(np.ascontiguousarray(view)).malignant for view in turned]
+
+    locators = test["path"].tolist()
+    rows = list(images.each(locators, predictor.card.input_size, ask, "turning images", progress))
+    return np.column_stack([test["p_malignant"], np.array(rows, np.float64)])
 
 
-def _measured(
-    scores: dict[str, Floats],
-    p: Floats,
-    truth: NDArray[np.bool_],
-    wrong: NDArray[np.bool_],
-    group: "pd.Series[Any]",
-    seed: int,
+def _methods(
+    scores: dict[str, Floats], sample: Sample, wrong: NDArray[np.bool_], seed: int
 ) -> list[dict[str, Any]]:
-    sample = Sample.of(truth, p, group)
+    """Risk and errors caught, of each measure of doubt.
+
+    Args:
+        scores: doubt of each image, by measure, shape (n,), in the order from which the sample was made.
+        sample: the images.
+        wrong: whether each image's answer is wrong, shape (n,), in the same order.
+        seed: of the resamples.
+    """
     place = np.argsort(sample.order)
     orders = {name: np.argsort(-score, kind="stable") for name, score in scores.items()}
-    missed = wrong & truth
+    missed = wrong & sample.truth[place]
 
     def statistics(weights: Floats) -> dict[str, Floats]:
-        found: dict[str, Floats] = {}
+        values: dict[str, Floats] = {}
         for name, order in orders.items():
             drawn = weights[:, place[order]]  # most doubtful first
             handed = np.cumsum(drawn, axis=1)
             at = _first(handed, _GRID)
             errors, misses = (np.cumsum(drawn * part[order], axis=1) for part in (wrong, missed))
             risk = ratio(errors[:, -1:] - _at(errors, at), handed[:, -1:] - _at(handed, at))
-            found[f"{name}.risk"], found[f"{name}.area"] = risk, np.nanmean(risk, axis=1)
+            values[f"{name}.risk"], values[f"{name}.area"] = risk, np.nanmean(risk, axis=1)
             at = _first(handed, np.array(RATES))
             for kind, counts in (("caught", errors), ("missed", misses)):
                 shares = ratio(_at(counts, at), np.repeat(counts[:, -1:], len(RATES), axis=1))
-                found.update({f"{name}.{kind}.{rate}": shares[:, i] for i, rate in enumerate(RATES)})
-        first = found[f"{next(iter(orders))}.area"]
-        return {**found, **{f"{name}.change": found[f"{name}.area"] - first for name in orders}}
+                values.update({f"{name}.{kind}.{rate}": shares[:, i] for i, rate in enumerate(RATES)})
+        first = values[f"{next(iter(orders))}.area"]
+        return {**values, **{f"{name}.change": values[f"{name}.area"] - first for name in orders}}
 
-    measured = Measured(sample, "malignant", statistics, intervals.RESAMPLES, seed)
+    measured = Measured(sample, "malignant", statistics, seed=seed)
     of_wrong, of_missed = wrong[sample.order], missed[sample.order]
-    told = []
+    rows = []
     for name in orders:
         low, high = intervals.band(measured.draws[f"{name}.risk"])
-        curve = {"x": _GRID, "y": measured.found[f"{name}.risk"], "low": low, "high": high}
-        told.append(
+        curve = {"x": _GRID, "y": measured.observed[f"{name}.risk"], "low": low, "high": high}
+        rows.append(
             {
                 "name": name,
-                "told": METHODS[name],
+                "description": METHODS[name],
                 "area": measured.figure(f"{name}.area"),
                 "area_change": measured.figure(f"{name}.change"),
                 "caught": {f"{r}": measured.figure(f"{name}.caught.{r}", of_wrong) for r in RATES},
@@ -178,7 +179,7 @@ def _measured(
                 "curve": {key: np.round(values, 5).tolist() for key, values in curve.items()},
             }
         )
-    return told
+    return rows
 
 
 def _first(handed: Floats, shares: Floats) -> NDArray[np.intp]:
@@ -196,12 +197,12 @@ def _sets(
     sets: PredictionSets, p: Floats, called: NDArray[np.bool_], test: pd.DataFrame, seed: int
 ) -> dict[str, Any]:
     """What the model's own prediction sets promise, and what they hold."""
-    truth, source = test["malignant"].to_numpy(bool), test["source"].str.partition("/")[0]
+    truth, source = test["malignant"].to_numpy(bool), manifest.data_set(test["source"])
     covered = np.where(truth, p >= sets.low, p <= sets.high).astype(np.float64)
     weak, wrong = sets.weak(p, called), called != truth
     everyone = np.ones(len(p), dtype=bool)
 
-    def share(values: Floats, of: NDArray[np.bool_]) -> dict[str, Any]:
+    def share(values: Floats, of: NDArray[np.bool_]) -> Figure:
         return mean(values[of], test["group"][of], seed)
 
     rows = [

@@ -1,18 +1,18 @@
-"""Evaluation: a model's predictions over a split, and how far they can be trusted.
+"""The run of an evaluation: a model's predictions over a split, and how far they can be trusted.
 
 `metrics.json` holds
 
-- `format`, `created`, `command` (how to get it again), `versions`;
+- `format`, `created`, `command` (how to repeat it), `versions`;
 - `warnings`: sentences that a reader must see before any figure;
 - `model`: `identity`, `path`, `name`, `architecture`, `keras_sha256`, `input_size`, `threshold`,
   `calibration` and `calibrated_on` (see the card), `sensitivity` (that the threshold was chosen for), `confidence`,
-  `data_hash` (of what it learned from) and `license`;
-- `data`: `name` (as the user named it), `path`, `hash`, `split`, `same_as_training` (true, false or null: not told);
+  `data_hash` (of its training data) and `license`;
+- `data`: `name` (as the user named it), `path`, `hash`, `split`, `same_as_training` (true, false or null: not known);
 - `resampling`: `resamples`, `level`, `seed`, `unit`;
 - `images`: how many were `asked`, `read`, `unreadable`, `refused`, in how many `groups`, and of whom;
 - `unreadable`: `path` and `reason` of each image that could not be read;
-- `targets`: for `malignant` and `melanoma` what `melascope.evaluate.targets` tells, and for `malignant`
-  `melanomas_caught`.
+- `targets`: for `malignant` and `melanoma` what `melascope.evaluate.targets.assess_target` returns, and for
+  `malignant` `melanomas_caught`.
 """
 
 import platform
@@ -27,6 +27,7 @@ import pandas as pd
 from melascope import __version__, files, intervals, manifest
 from melascope.errors import DataError
 from melascope.evaluate.caveats import ALL, Origin, caveats
+from melascope.evaluate.figure import Question, documents
 from melascope.evaluate.predictions import FORMAT, METRICS, PAGE, PREDICTIONS, Evaluation, command, predict
 from melascope.evaluate.targets import assess_target, melanomas_caught
 from melascope.infer.predictor import Predictor
@@ -120,7 +121,7 @@ def assess(
         predictions: as `predict` returns them.
         card: of the model that made them.
         origin: what they were made on.
-        path: where the model lies, for who goes on with it.
+        path: of the model.
         resamples: for the intervals.
         seed: of the resamples.
         progress: called with (what, done, total).
@@ -131,62 +132,70 @@ def assess(
     """
     targets = {}
     for i, target in enumerate(TARGETS):
-        threshold = card.threshold.get(target)
-        points = card.operating_points.get(target, ())
         shared = prevalence if target == "malignant" else None
-        targets[target] = assess_target(predictions, target, threshold, points, resamples, seed, shared)
+        targets[target] = assess_target(predictions, card, target, resamples, seed, shared)
         progress("resampling", i + 1, len(TARGETS))
-    targets["malignant"]["melanomas_caught"] = melanomas_caught(
-        predictions, card.threshold["malignant"], resamples, seed
-    )
-    learned = card.data.get("hash")
+    question = Question("malignant", card.threshold["malignant"], resamples, seed)
+    targets["malignant"]["melanomas_caught"] = melanomas_caught(predictions, question)
     broken = predictions[predictions["status"] == "error"]
+    metrics: dict[str, Any] = documents(
+        {
+            "format": FORMAT,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command(),
+            "warnings": caveats(predictions, card, origin, targets),
+            "model": _model(card, path),
+            "data": _data(origin, card.data.get("hash")),
+            "resampling": {
+                "resamples": resamples,
+                "level": intervals.LEVEL,
+                "seed": seed,
+                "unit": "group: images linked by patient, lesion or duplicate",
+            },
+            "images": _images(predictions),
+            "unreadable": broken[["path", "reason"]].fillna("").to_dict("records"),
+            "targets": targets,
+            "versions": {
+                "python": platform.python_version(),
+                "melascope": __version__,
+                **{name: version(name) for name in _PACKAGES},
+            },
+        }
+    )
+    return metrics
+
+
+def _model(card: Card, path: str) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(),
-        "warnings": caveats(predictions, card, origin, targets),
-        "model": {
-            "identity": card.identity,
-            "path": path,
-            "name": card.name,
-            "architecture": card.architecture,
-            "keras_sha256": card.keras_sha256,
-            "input_size": card.input_size,
-            "threshold": card.threshold,
-            "calibration": {name: asdict(one) for name, one in card.calibration.items()},
-            "calibrated_on": dict(card.calibrated_on),
-            "prediction_sets": asdict(card.prediction_sets),
-            "sensitivity": card.sensitivity,
-            "confidence": CONFIDENCE,
-            "data_hash": learned,
-            "license": card.license,
-        },
-        "data": {
-            "name": origin.name,
-            "path": origin.path,
-            "hash": origin.hash,
-            "split": origin.split,
-            "same_as_training": None if learned is None else learned == origin.hash,
-        },
-        "resampling": {
-            "resamples": resamples,
-            "level": intervals.LEVEL,
-            "seed": seed,
-            "unit": "group: images linked by patient, lesion or duplicate",
-        },
-        "images": _whom(predictions),
-        "unreadable": broken[["path", "reason"]].fillna("").to_dict("records"),
-        "targets": targets,
-        "versions": {
-            "python": platform.python_version(),
-            "melascope": __version__,
-            **{name: version(name) for name in _PACKAGES},
-        },
+        "identity": card.identity,
+        "path": path,
+        "name": card.name,
+        "architecture": card.architecture,
+        "keras_sha256": card.keras_sha256,
+        "input_size": card.input_size,
+        "threshold": card.threshold,
+        "calibration": {name: asdict(one) for name, one in card.calibration.items()},
+        "calibrated_on": dict(card.calibrated_on),
+        "prediction_sets": asdict(card.prediction_sets),
+        "sensitivity": card.sensitivity,
+        "confidence": CONFIDENCE,
+        "data_hash": card.data.get("hash"),
+        "license": card.license,
     }
 
 
-def _whom(predictions: pd.DataFrame) -> dict[str, Any]:
+def _data(origin: Origin, learned: str | None) -> dict[str, Any]:
+    return {
+        "name": origin.name,
+        "path": origin.path,
+        "hash": origin.hash,
+        "split": origin.split,
+        "same_as_training": None if learned is None else learned == origin.hash,
+    }
+
+
+def _images(predictions: pd.DataFrame) -> dict[str, Any]:
+    """How many images there are, and of whom."""
     read = predictions[predictions["status"] != "error"]
     ages = read["age_approx"].dropna()
     return {

@@ -12,22 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from melascope import files, manifest
 from melascope.errors import DataError
-from melascope.evaluate import evaluation
+from melascope.evaluate.evaluation import evaluate
+from melascope.evaluate.figure import documents
+from melascope.intervals import Figure
 from melascope.labels import TARGETS
 from melascope.learn import training
 from melascope.learn.settings import Settings
 from melascope.model.card import Card
-from melascope.prepare import folds
 from melascope.progress import Progress, silent
 
 NAME = "hold-out.json"
+SHARED = "in one group with an image of the source that is held out"
 STAGES = (training.BASE, training.MODEL)
 
 
-def transfer(data: Path, out: Path, settings: Settings, progress: Progress = silent) -> dict[str, Any]:
+def run(data: Path, out: Path, settings: Settings, progress: Progress = silent) -> dict[str, Any]:
     """Train and test once for each source; what is finished in `out` is not done again.
 
     Args:
@@ -40,42 +43,73 @@ def transfer(data: Path, out: Path, settings: Settings, progress: Progress = sil
         What `hold-out.json` holds.
 
     Raises:
-        DataError: if there is but one source, or one cannot be learned from without another.
+        DataError: if there is but one source, or the others do not suffice to train on.
         ModelError: if backbone, size and weights do not fit together.
     """
     table = manifest.read(data)
-    sources = folds.data_sets(table)
-    measured: dict[str, dict[str, Any]] = {}
-    for source in sources:
+    metrics: dict[str, dict[str, Any]] = {}
+    for source in sources(table):
         folder = out / re.sub(r"[^\w.-]+", "-", source)
-        manifest.write(folds.hold_out(table, source), folder / "data")
-        measured[source] = {}
+        manifest.write(without(table, source), folder / "data")
+        metrics[source] = {}
         for path in training.train_networks(folder / "data", folder / "run", settings, progress):
             report = folder / ("report" if path.stem == training.MODEL else path.stem)
-            measured[source][path.stem] = evaluation.evaluate(
-                path, folder / "data", report, progress=progress
-            ).metrics
-    found = {
+            metrics[source][path.stem] = evaluate(path, folder / "data", report, progress=progress).metrics
+    results = {
         "settings": asdict(settings),
         "data": manifest.content_hash(table),
-        "targets": {target: _rows(measured, target) for target in TARGETS},
+        "targets": {target: documents(_rows(metrics, target)) for target in TARGETS},
     }
-    files.write_text(out / NAME, json.dumps(found, indent=1, allow_nan=False) + "\n")
-    return found
+    files.write_json(out / NAME, results)
+    return results
+
+
+def sources(table: pd.DataFrame) -> list[str]:
+    """The sources to hold out: the clinics of one data set (`SET/CLINIC`) count as one."""
+    return sorted(manifest.data_set(manifest.usable(table)["source"]).unique())
+
+
+def without(table: pd.DataFrame, held_out: str) -> pd.DataFrame:
+    """Split a table again: one source is the test split, and the test images of the others are trained on.
+
+    Images of other sources that share a patient, a lesion or a copy with the source that is held out are excluded.
+
+    Args:
+        table: a manifest.
+        held_out: one of `sources`.
+
+    Raises:
+        DataError: if there is no such source, or no other.
+    """
+    names = sources(table)
+    if held_out not in names or len(names) < 2:
+        raise DataError(f"{held_out}: cannot be held out of a data set with the sources {', '.join(names)}")
+    changed = table.copy()
+    used = changed["excluded"] == ""
+    test = used & (manifest.data_set(changed["source"]) == held_out)
+    linked = used & ~test & changed["group"].isin(changed.loc[test, "group"])
+    changed.loc[used & (changed["split"] == "test"), "split"] = "train"
+    changed.loc[test, "split"] = "test"
+    changed.loc[linked, "excluded"] = SHARED
+    return changed
 
 
 def read(path: Path, card: Card) -> dict[str, Any]:
-    """Read what `hold-out.json` tells of a model's recipe.
+    """Read the results of a model's recipe.
+
+    Args:
+        path: of `hold-out.json`.
+        card: of the model.
 
     Raises:
-        DataError: if it is no such file, or of another recipe or other data than the model.
+        DataError: if the file is not such results, or of another recipe or other data than the model.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        same = found["data"] == card.data.get("hash")
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        same = results["data"] == card.data.get("hash")
         # Weights are a path here, and a name with its hash there.
         ours, theirs = (
-            {**s, "weights": None} for s in (card.training.get("settings", {}), found["settings"])
+            {**s, "weights": None} for s in (card.training.get("settings", {}), results["settings"])
         )
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
@@ -83,15 +117,16 @@ def read(path: Path, card: Card) -> dict[str, Any]:
         raise DataError(f"{path}: not the figures of `melascope hold-out` ({error})") from error
     if not same or ours != theirs:
         raise DataError(f"{path}: of another recipe, or of other data, than {card.identity}")
-    return found
+    return results
 
 
-def _rows(measured: dict[str, dict[str, Any]], target: str) -> list[dict[str, Any]]:
-    rows = []
-    for source, stages in measured.items():
-        any_stage = next(iter(stages.values()))["targets"][target]
-        row = {"source": source, "n": any_stage["n"], "n_positive": any_stage["n_positive"]}
-        rows.append(row | {stage: m["targets"][target].get("roc_auc") for stage, m in stages.items()})
+def _rows(metrics: dict[str, dict[str, Any]], target: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for source, stages in metrics.items():
+        targets = {stage: of_stage["targets"][target] for stage, of_stage in stages.items()}
+        counts = next(iter(targets.values()))
+        row = {"source": source, "n": counts["n"], "n_positive": counts["n_positive"]}
+        rows.append(row | {stage: of_stage.get("roc_auc") for stage, of_stage in targets.items()})
     stages_made = [stage for stage in STAGES if any(stage in row for row in rows)]
     return [
         *rows,
@@ -104,11 +139,11 @@ def _rows(measured: dict[str, dict[str, Any]], target: str) -> list[dict[str, An
     ]
 
 
-def _mean(figures: list[dict[str, Any] | None]) -> dict[str, float] | None:
+def _mean(held: list[dict[str, Any] | None]) -> Figure | None:
     """Mean of independent figures; its interval from theirs, as if they were normal."""
-    if any(figure is None or figure["low"] is None for figure in figures):
+    figures = [Figure.of(document) for document in held]
+    ends = np.array([(f.value, f.low, f.high) for f in figures], np.float64)
+    if np.isnan(ends).any():
         return None
-    values = np.array([[figure["value"], figure["low"], figure["high"]] for figure in figures if figure])
-    value = values[:, 0].mean()
-    half = np.sqrt(((values[:, 2] - values[:, 1]) ** 2).sum()) / 2 / len(values)
-    return {"value": float(value), "low": float(value - half), "high": float(min(1, value + half))}
+    value, half = ends[:, 0].mean(), np.sqrt(((ends[:, 2] - ends[:, 1]) ** 2).sum()) / 2 / len(ends)
+    return Figure(float(value), float(value - half), float(min(1, value + half)))

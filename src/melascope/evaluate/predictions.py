@@ -12,6 +12,7 @@ import pandas as pd
 
 from melascope import files, intervals
 from melascope.errors import DataError
+from melascope.evaluate.figure import documents
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
 from melascope.model.card import Card
@@ -119,7 +120,7 @@ class Evaluation:
             name: of the file.
             version: of its format.
             seed: of its resamples.
-            results: of the chapter; JSON types, no NaN.
+            results: of the chapter; JSON types and figures, no NaN.
         """
         data = self.metrics["data"]
         document = {
@@ -128,7 +129,7 @@ class Evaluation:
             "model": self.metrics["model"]["identity"],
             "data": {key: data[key] for key in ("name", "hash", "split")},
             "resampling": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL, "seed": seed},
-            **results,
+            **documents(results),
         }
         files.write_json(self.folder / name, document)
         return document

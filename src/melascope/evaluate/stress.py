@@ -1,15 +1,18 @@
 """Stress: what graded changes of an image, under which a diagnosis stays what it is, do to the answers.
 
 `stress.json` holds `format`, `command`, `model` (identity), `threshold`, `data`, `images`, `roc_auc`, `resampling` and
-`changes`: for each change and level a row of `change`, `level`, `told` (the level in words), `refused` (share), and
-the figures `roc_auc_change`, `flipped` (share whose label changes), `lost` (share of malignant lesions that were caught
-and are no longer) and `alarms` (share of benign lesions that are now called malignant and were not). Differences are
-paired: both answers are for the same images, in every resample.
+`changes`: for each change and level a row of `change`, `level`, `description` (the level in words), `refused` (share),
+and the figures `roc_auc_change`, `flipped` (share whose label changes), `lost` (share of malignant lesions that were
+caught and are no longer) and `alarms` (share of benign lesions that are now called malignant and were not).
+
+Differences are paired: both answers are for the same images, in every resample. Both are also for the same kind of
+input, a square of `SIDE` pixels. The probability in `predictions.parquet` is for the image in its own size; a
+difference to it would mix the change with a change of size. So unchanged images are answered here once more.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,23 +20,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from melascope import images, intervals
-from melascope.errors import DataError, ImageError
-from melascope.evaluate.figure import Measured
+from melascope.evaluate.figure import Question
 from melascope.evaluate.metrics import Floats, Ranked, Sample, ratio
 from melascope.evaluate.predictions import Evaluation
-from melascope.images import Pixels
+from melascope.images import Pixels, compressed, each, to_pixels
 from melascope.infer.answer import Answer
 from melascope.infer.predictor import Predictor
+from melascope.intervals import Figure
 from melascope.learn.augment import warp
 from melascope.progress import Progress, silent
 from melascope.synthetic import camera
 
-FORMAT = 1
+FORMAT = 2
 NAME = "stress.json"
 SIDE = 320  # pixels; every image is changed at this size, so that a level means the same for all
-_CHUNK = 32
-_WORST = 6  # examples of a change
+_EXAMPLES = 6  # of a change
 
 Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
 
@@ -55,7 +56,7 @@ class Example:
     """An image whose answer changed most."""
 
     change: str
-    told: str
+    description: str
     image_id: str
     malignant: bool
     before: float
@@ -69,11 +70,11 @@ def _drawn(draw: Callable[[Image.Image, int, np.random.Generator], Image.Image])
 
 
 def _light(way: int) -> Apply:
-    return lambda pixels, level, _: _bytes(pixels * (1 + way * level / 100 * np.array([1, 0, -1])))
+    return lambda pixels, level, _: to_pixels(pixels * (1 + way * level / 100 * np.array([1, 0, -1])))
 
 
 def _exposure(pixels: Pixels, level: float, _: np.random.Generator) -> Pixels:
-    return _bytes(pixels * level)
+    return to_pixels(pixels * level)
 
 
 def _blur(pixels: Pixels, level: float, _: np.random.Generator) -> Pixels:
@@ -81,11 +82,11 @@ def _blur(pixels: Pixels, level: float, _: np.random.Generator) -> Pixels:
 
 
 def _noise(pixels: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    return _bytes(pixels + rng.normal(0, level, pixels.shape))
+    return to_pixels(pixels + rng.normal(0, level, pixels.shape))
 
 
 def _jpeg(pixels: Pixels, level: float, _: np.random.Generator) -> Pixels:
-    return images.compressed(pixels, int(level))
+    return compressed(pixels, int(level))
 
 
 def _scale(pixels: Pixels, level: float, _: np.random.Generator) -> Pixels:
@@ -103,11 +104,7 @@ def _turn(pixels: Pixels, level: float, _: np.random.Generator) -> Pixels:
 
 
 def _corners(pixels: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    return _bytes(camera.dark_corners(pixels.astype(np.float32), (level, level), rng))
-
-
-def _bytes(values: NDArray[np.floating]) -> Pixels:
-    return values.clip(0, 255).astype(np.uint8)
+    return to_pixels(camera.dark_corners(pixels.astype(np.float32), (level, level), rng))
 
 
 CHANGES = (
@@ -149,120 +146,112 @@ def measure(
         ModelError: if the model cannot be used.
     """
     known = evaluation.labelled()
-    chosen = _some(known, images, np.random.default_rng(seed))
-    truth = chosen["malignant"].to_numpy(bool)
+    chosen = _balanced(known, images, np.random.default_rng(seed))
     predictor = evaluation.predictor(progress)
-    threshold = predictor.card.threshold["malignant"]
-    steps = [(change, i) for change in CHANGES for i in range(len(change.levels))]
-    shape = (len(chosen), len(steps) + 1)
-    chance, refused = np.empty(shape), np.empty(shape, dtype=bool)
-    kept: list[Pixels] = []
-    for i, (pixels, answers) in enumerate(_answers(predictor, chosen["path"].tolist(), steps, seed)):
-        chance[i] = [answer.malignant for answer in answers]
-        refused[i] = [answer.status == "refused" for answer in answers]
-        kept.append(pixels)
-        progress("under stress", i + 1, len(chosen))
+    question = Question("malignant", predictor.card.threshold["malignant"], seed=seed)
+    steps = [(change, level) for change in CHANGES for level in change.levels]
+    kept, p, refused = _asked(predictor, chosen["path"].tolist(), steps, seed, progress)
+    truth = chosen["malignant"].to_numpy(bool)
+    unchanged = Sample.of(truth, p[:, 0], chosen["group"])
     rows, examples = [], []
     for column, (change, level) in enumerate(steps, start=1):
-        measured = _measured(chance[:, 0], chance[:, column], truth, chosen["group"], threshold, seed)
-        told = change.unit.format(change.levels[level])
+        description = change.unit.format(level)
         rows.append(
             {
                 "change": change.name,
-                "level": change.levels[level],
-                "told": told,
+                "level": level,
+                "description": description,
                 "refused": float(refused[:, column].mean()),
-                **measured,
+                **_compared(unchanged, p[:, column], question),
             }
         )
-        if level == len(change.levels) - 1:
-            for i in _worst(chance[:, 0], chance[:, column], threshold):
-                before, after = float(chance[i, 0]), float(chance[i, column])
-                changed = _changed(kept[i], change, level, seed, i)
-                name = str(chosen["image_id"].iloc[i])
-                examples += [
-                    Example(change.name, told, name, bool(truth[i]), before, after, kept[i], changed)
-                ]
+        if level == change.levels[-1]:
+            for i in _most_moved(p[:, 0], p[:, column], question.threshold):
+                name, before, after = str(chosen["image_id"][i]), float(p[i, 0]), float(p[i, column])
+                pixels = kept[i], _changed(kept[i], change, level, seed, i)
+                examples.append(
+                    Example(change.name, description, name, bool(truth[i]), before, after, *pixels)
+                )
     results = {
-        "threshold": threshold,
+        "threshold": question.threshold,
         "images": {"n": len(chosen), "n_positive": int(truth.sum()), "of": len(known)},
-        "roc_auc": float(
-            Ranked.of(s := Sample.of(truth, chance[:, 0], chosen["group"]), s.once).roc_auc()[0]
-        ),
+        "roc_auc": float(Ranked.of(unchanged, unchanged.once).roc_auc()[0]),
         "changes": rows,
     }
     return evaluation.write(NAME, FORMAT, seed, results), examples
 
 
-def _worst(before: Floats, after: Floats, threshold: float) -> list[int]:
+def _most_moved(before: Floats, after: Floats, threshold: float) -> list[int]:
     """The images whose label changed and whose probability moved furthest."""
     moved = np.where((before >= threshold) != (after >= threshold), np.abs(after - before), 0)
-    return [int(i) for i in np.argsort(-moved, kind="stable")[:_WORST] if moved[i] > 0]
+    return [int(i) for i in np.argsort(-moved, kind="stable")[:_EXAMPLES] if moved[i] > 0]
 
 
-def _some(known: pd.DataFrame, most: int, rng: np.random.Generator) -> pd.DataFrame:
+def _balanced(known: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
     """Half of either class, as far as there are so many, in the table's order."""
-    if len(known) <= most:
-        return known.reset_index(drop=True)
+    if len(known) <= n:
+        return known
     positive, negative = (np.flatnonzero(known["malignant"].astype(bool) == value) for value in (True, False))
-    few = min(len(positive), len(negative), most // 2)
+    few = min(len(positive), len(negative), n // 2)
     take = {True: few, False: few}
-    take[len(positive) > len(negative)] = most - few
+    take[len(positive) > len(negative)] = n - few
     rows = [
         rng.choice(part, take[value], replace=False) for part, value in ((positive, True), (negative, False))
     ]
     return known.iloc[np.sort(np.concatenate(rows))].reset_index(drop=True)
 
 
-def _answers(
-    predictor: Predictor, locators: list[str], steps: list[tuple[Change, int]], seed: int
-) -> Iterator[tuple[Pixels, list[Answer]]]:
-    """Each image as it is judged, and the answers to it and to every change of it."""
-
-    def judge(place: tuple[int, str]) -> tuple[Pixels, list[Answer]]:
-        i, locator = place
-        pixels = images.load(locator, SIDE)
-        changed = (_changed(pixels, change, level, seed, i) for change, level in steps)
-        return pixels, [predictor.answer(item) for item in (pixels, *changed)]
-
-    places = list(enumerate(locators))
-    with ThreadPoolExecutor() as pool:
-        try:
-            for start in range(0, len(places), _CHUNK):  # so that a person who stops it does not wait for all
-                yield from pool.map(judge, places[start : start + _CHUNK])
-        except ImageError as error:
-            raise DataError(f"{error}; it could be read before: prepare the data set again") from error
-
-
-def _changed(pixels: Pixels, change: Change, level: int, seed: int, image: int) -> Pixels:
-    rng = np.random.default_rng([seed, image, [c.name for c in CHANGES].index(change.name)])
-    return change.apply(pixels, change.levels[level], rng)
-
-
-def _measured(
-    before: Floats,
-    after: Floats,
-    truth: NDArray[np.bool_],
-    group: "pd.Series[Any]",
-    threshold: float,
+def _asked(
+    predictor: Predictor,
+    locators: list[str],
+    steps: list[tuple[Change, float]],
     seed: int,
-) -> dict[str, Any]:
-    """Figures of one change, paired with no change."""
-    first, second = Sample.of(truth, before, group), Sample.of(truth, after, group)
-    moved = first.weights_of(second)
-    was, now = first.probability >= threshold, after[first.order] >= threshold
+    progress: Progress,
+) -> tuple[list[Pixels], Floats, NDArray[np.bool_]]:
+    """Answers to each image and to every change of it.
+
+    Returns:
+        The images; probabilities of malignancy, shape (n, 1 + steps), of the unchanged image first; and whether each
+        was refused, of the same shape.
+    """
+
+    def ask(i: int, pixels: Pixels) -> tuple[Pixels, list[Answer]]:
+        changed = (_changed(pixels, change, level, seed, i) for change, level in steps)
+        return pixels, [predictor.answer(item) for item in chain([pixels], changed)]
+
+    asked = list(each(locators, SIDE, ask, "under stress", progress))
+    p = np.array([[answer.malignant for answer in answers] for _, answers in asked], np.float64)
+    refused = np.array([[answer.status == "refused" for answer in answers] for _, answers in asked])
+    return [pixels for pixels, _ in asked], p, refused
+
+
+def _changed(pixels: Pixels, change: Change, level: float, seed: int, image: int) -> Pixels:
+    rng = np.random.default_rng([seed, image, [c.name for c in CHANGES].index(change.name)])
+    return change.apply(pixels, level, rng)
+
+
+def _compared(unchanged: Sample, after: Floats, question: Question) -> dict[str, Figure]:
+    """Figures of one change, paired with no change.
+
+    Args:
+        unchanged: the images as they are.
+        after: probabilities of the changed images, in the order from which the sample was made.
+        question: what is asked of both.
+    """
+    truth, threshold = unchanged.truth, question.threshold
+    changed = Sample.of(truth, after[unchanged.order], unchanged.group)
+    was, now = unchanged.probability >= threshold, after[unchanged.order] >= threshold
 
     def statistics(weights: Floats) -> dict[str, Floats]:
-        change = Ranked.of(second, weights[:, moved]).roc_auc() - Ranked.of(first, weights).roc_auc()
-        positive, negative = weights[:, first.truth].sum(axis=1), weights[:, ~first.truth].sum(axis=1)
+        reached = Ranked.of(changed, weights[:, changed.order]).roc_auc()
+        positive, negative = weights[:, truth].sum(axis=1), weights[:, ~truth].sum(axis=1)
         return {
-            "roc_auc_change": change,
+            "roc_auc_change": reached - Ranked.of(unchanged, weights).roc_auc(),
             "flipped": ratio(weights[:, was != now].sum(axis=1), weights.sum(axis=1)),
-            "lost": ratio(weights[:, first.truth & was & ~now].sum(axis=1), positive),
-            "alarms": ratio(weights[:, ~first.truth & ~was & now].sum(axis=1), negative),
+            "lost": ratio(weights[:, truth & was & ~now].sum(axis=1), positive),
+            "alarms": ratio(weights[:, ~truth & ~was & now].sum(axis=1), negative),
         }
 
-    measured = Measured(first, "malignant", statistics, intervals.RESAMPLES, seed)
-    everyone = np.ones(len(truth), dtype=bool)
-    over = {"flipped": everyone, "lost": first.truth, "alarms": ~first.truth}
-    return {name: measured.figure(name, over.get(name)) for name in measured.found}
+    measured = question.measured(unchanged, statistics)
+    over = {"flipped": np.ones(len(truth), dtype=bool), "lost": truth, "alarms": ~truth}
+    return {name: measured.figure(name, over.get(name)) for name in measured.observed}

@@ -1,7 +1,4 @@
-"""From predictions to figures with intervals: what `metrics.json` says of each target.
-
-Figures are those of `melascope.evaluate.figure`.
-"""
+"""From predictions to figures with intervals: what `metrics.json` holds of each target."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,9 +9,11 @@ import pandas as pd
 
 from melascope import intervals
 from melascope.evaluate import calibration_error, subgroups
-from melascope.evaluate.figure import Measured, sample_of
+from melascope.evaluate.figure import Measured, Question, sample_of
 from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample, brier, ratio
+from melascope.intervals import Figure
 from melascope.labels import WORDS
+from melascope.model.card import Card
 from melascope.model.decision import OperatingPoint
 
 HALF = 0.5
@@ -29,9 +28,8 @@ _DECISION = ("sensitivity", "specificity", "precision", "accuracy", "balanced_ac
 
 def assess_target(
     predictions: pd.DataFrame,
+    card: Card,
     target: str,
-    threshold: float | None,
-    points: Sequence[OperatingPoint],
     resamples: int,
     seed: int,
     prevalence: float | None = None,
@@ -39,12 +37,11 @@ def assess_target(
     """Measure one target.
 
     Args:
-        predictions: the table of `melascope.evaluate.evaluation`.
+        predictions: the table of `melascope.evaluate.predictions.predict`.
+        card: of the model that made them.
         target: `malignant` or `melanoma`.
-        threshold: the model's operating point for it; None if the model did not learn it.
-        points: its operating points for it.
         resamples: for the intervals.
-        seed: for the resamples.
+        seed: of the resamples.
         prevalence: share of positives where the model is to be used, for `at_prevalence`.
 
     Returns:
@@ -55,14 +52,14 @@ def assess_target(
         `diagnoses` (see `melascope.evaluate.subgroups`), `without_refused`, `at_prevalence` (`prevalence` and the
         figures `ppv` and `npv` at the threshold, or None), and `curves` for the drawings.
     """
-    told = predictions[predictions["status"] != "error"]
-    known = told[told[target].notna() & told[f"p_{target}"].notna()]
-    positive = int(known[target].sum())
+    read = predictions[predictions["status"] != "error"]
+    known = read[read[target].notna() & read[f"p_{target}"].notna()]
+    threshold = card.threshold.get(target)
     result: dict[str, Any] = {
         "n": len(known),
-        "n_positive": positive,
+        "n_positive": int(known[target].sum()),
         "n_groups": int(known["group"].nunique()),
-        "n_unknown": len(told) - len(known),
+        "n_unknown": len(read) - len(known),
         "threshold": threshold,
         "reason": None,
     }
@@ -70,14 +67,40 @@ def assess_target(
         return {**result, "reason": f"the model did not learn {target}"}
     if known.empty:
         return {**result, "reason": f"no image whose {target} is known could be read"}
-    sample, raw = sample_of(known, target), sample_of(known, target, calibrated=False)
+    question, points = Question(target, threshold, resamples, seed), card.operating_points[target]
+    raw = sample_of(known, target, calibrated=False)
+    measured = _measured(sample_of(known, target), question, points, prevalence)
+    return {
+        **result,
+        **{name: measured.figure(name) for name in _RANKING},
+        "calibration_error": calibration_error.figure(measured),
+        "uncalibrated_error": calibration_error.error(raw, question),
+        "at_threshold": _decisions(measured, target, threshold, "at_threshold."),
+        "at_half": _decisions(measured, target, HALF, "at_half."),
+        "operating_points": [
+            _operating_point(measured, point, f"{i}.", prevalence) for i, point in enumerate(points)
+        ],
+        "at_prevalence": prevalence
+        and {"prevalence": prevalence, **{name: measured.figure(name) for name in _VALUES}},
+        "without_refused": _without_refused(known, question),
+        "sources": subgroups.sources(known, question),
+        "subgroups": subgroups.patients(known, question),
+        "diagnoses": subgroups.diagnoses(read, question),
+        "curves": _curves(measured, raw),
+    }
+
+
+def _measured(
+    sample: Sample, question: Question, points: Sequence[OperatingPoint], prevalence: float | None
+) -> Measured:
+    """All statistics of a target over the same resamples."""
 
     def statistics(weights: Floats) -> dict[str, Floats]:
         ranked, reliability = Ranked.of(sample, weights), Reliability.of(sample, weights)
         return {
-            **(_predictive(sample, weights, threshold, prevalence) if prevalence else {}),
+            **(_predictive(sample, weights, question.threshold, prevalence) if prevalence else {}),
             **_ranking(sample, ranked, reliability, weights),
-            **_decision(sample, weights, threshold, "at_threshold."),
+            **_decision(sample, weights, question.threshold, "at_threshold."),
             **_decision(sample, weights, HALF, "at_half."),
             "roc": ranked.sensitivity_at(FALSE_RATES),
             "pr": ranked.precision_at(RECALLS),
@@ -86,32 +109,7 @@ def assess_target(
             **_at_points(sample, weights, points, prevalence),
         }
 
-    measured = Measured(sample, target, statistics, resamples, seed)
-    both = 0 < positive < len(known)
-    return {
-        **result,
-        **{name: measured.figure(name) for name in _RANKING},
-        "calibration_error": calibration_error.figure(measured, seed),
-        "uncalibrated_error": calibration_error.error(raw, target, resamples, seed),
-        "at_threshold": _decisions(measured, target, threshold, "at_threshold."),
-        "at_half": _decisions(measured, target, HALF, "at_half."),
-        "operating_points": [
-            _operating_point(measured, point, f"{i}.", prevalence) for i, point in enumerate(points)
-        ],
-        "at_prevalence": prevalence
-        and {"prevalence": prevalence, **{name: measured.figure(name) for name in _VALUES}},
-        "without_refused": _without_refused(known, target, resamples, seed),
-        "sources": subgroups.sources(known, target, threshold, resamples, seed),
-        "subgroups": subgroups.patients(known, target, threshold, resamples, seed),
-        "diagnoses": subgroups.diagnoses(told, target, threshold, resamples, seed),
-        "curves": {
-            "roc": _curve(measured, "roc", FALSE_RATES) if both else None,
-            "pr": _curve(measured, "pr", RECALLS) if both else None,
-            "calibration": calibration_error.bins(measured),
-            "uncalibrated": calibration_error.outline(raw),
-            "benefit": _curve(measured, "benefit", CUTOFFS) if both else None,
-        },
-    }
+    return question.measured(sample, statistics)
 
 
 def _ranking(sample: Sample, ranked: Ranked, reliability: Reliability, weights: Floats) -> dict[str, Floats]:
@@ -208,35 +206,40 @@ def _decisions(measured: Measured, target: str, threshold: float, prefix: str) -
     }
 
 
-def melanomas_caught(
-    predictions: pd.DataFrame, threshold: float, resamples: int, seed: int
-) -> dict[str, Any] | None:
+def melanomas_caught(predictions: pd.DataFrame, question: Question) -> Figure | None:
     """Share of the melanomas that the decision on `malignant` catches; None without a melanoma."""
-    told = predictions[predictions["status"] != "error"]
-    melanomas = told[told["melanoma"].fillna(False).astype(bool)]
-    if melanomas.empty:
-        return None
-    return subgroups.called(melanomas, "malignant", threshold, resamples, seed)
+    read = predictions[predictions["status"] != "error"]
+    melanomas = read[read["melanoma"].fillna(False).astype(bool)]
+    return None if melanomas.empty else subgroups.called(melanomas, question)
 
 
-def _without_refused(known: pd.DataFrame, target: str, resamples: int, seed: int) -> dict[str, Any] | None:
+def _without_refused(known: pd.DataFrame, question: Question) -> dict[str, Any] | None:
     kept = known[known["status"] == "ok"]
     if len(kept) == len(known):
         return None
     if kept.empty:
         return {"n": 0, "roc_auc": None, "reason": "every image was refused"}
-    sample = sample_of(kept, target)
-    measured = Measured(
-        sample, target, lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()}, resamples, seed
-    )
+    sample = sample_of(kept, question.target)
+    measured = question.measured(sample, lambda w: {"roc_auc": Ranked.of(sample, w).roc_auc()})
     return {"n": len(kept), "roc_auc": measured.figure("roc_auc")}
+
+
+def _curves(measured: Measured, raw: Sample) -> dict[str, Any]:
+    """What the drawings need; None for curves that need both classes where one is missing."""
+    truth = measured.sample.truth
+    both = truth.any() and not truth.all()
+    axes = {"roc": FALSE_RATES, "pr": RECALLS, "benefit": CUTOFFS}
+    roc, pr, benefit = (_curve(measured, name, x) if both else None for name, x in axes.items())
+    return {
+        "roc": roc,
+        "pr": pr,
+        "calibration": calibration_error.bins(measured),
+        "uncalibrated": calibration_error.outline(raw),
+        "benefit": benefit,
+    }
 
 
 def _curve(measured: Measured, name: str, x: Floats) -> dict[str, list[float]]:
     low, high = intervals.band(measured.draws[name])
-    return {
-        "x": x.tolist(),
-        **{
-            k: np.round(v, 5).tolist() for k, v in (("y", measured.found[name]), ("low", low), ("high", high))
-        },
-    }
+    curve = {"y": measured.observed[name], "low": low, "high": high}
+    return {"x": x.tolist(), **{key: np.round(values, 5).tolist() for key, values in curve.items()}}

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from melascope import files
-from melascope.evaluate.lesion import PARTS, SIDE, TOLD
+from melascope.evaluate.lesion import PARTS, SIDE
 from melascope.explain.overlay import pair
 from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, save, style, svg
 from melascope.report.html import picture, render
@@ -44,7 +44,7 @@ def parts(found: dict[str, Any], out: Path) -> dict[str, Any]:
     for name, (title, figure) in drawn.items():
         save(figure, out / FOLDER / f"attribution_{name}.png")
         drawings[name] = svg(figure, title)
-    return {"found": found, "drawings": drawings, "told": TOLD}
+    return {"found": found, "drawings": drawings, "told": PARTS}
 
 
 def _pictures(example: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _pictures(example: dict[str, Any]) -> dict[str, Any]:
     outlined = example["whole"].copy()
     outlined[mask & ~binary_erosion(mask, iterations=2)] = (255, 255, 255)
     _, overlay = pair(example["whole"], example["cam"], SIDE)
-    shown = (Image.fromarray(outlined), overlay, *(Image.fromarray(example[p]) for p in PARTS[1:]))
+    shown = (Image.fromarray(outlined), overlay, *(Image.fromarray(example[p]) for p in list(PARTS)[1:]))
     return {**example, "pictures": [picture(image) for image in shown]}
 
 
@@ -68,7 +68,7 @@ def _parts(found: dict[str, Any]) -> Figure:
                 axes.hlines(at, row["low"], row["high"], color=colour, linewidth=1.8)
             axes.plot(row["value"], at, "o", color=colour, label=target if y == 0 else None)
     axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(PARTS)), [TOLD[name] for name in PARTS])
+    axes.set_yticks(range(len(PARTS)), list(PARTS.values()))
     axes.set(ylim=(len(PARTS) - 0.5, -0.5), xlabel="ROC-AUC")
     axes.grid(axis="y", visible=False)
     axes.legend(loc="upper left", fontsize=9)

@@ -77,7 +77,9 @@ def _forest(rows: list[dict[str, Any]]) -> Figure:
                 axes.axhline(y - 0.5, color=MUTED, linewidth=0.4, alpha=0.5)
         axes.grid(axis="y", visible=False)
         axes.axvline(0, color=MUTED, linewidth=1)
-    panels[0].set_yticks(range(len(rows)), [f"{row['change']}: {row['told']}" for row in rows], fontsize=8)
+    panels[0].set_yticks(
+        range(len(rows)), [f"{row['change']}: {row['description']}" for row in rows], fontsize=8
+    )
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     panels[0].xaxis.set_major_formatter(PercentFormatter(1, 0))
     panels[0].set_title("Labels that change")

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from helpers.datasets import predictions
-from melascope.evaluate.comparison import roc_auc_gain
+from melascope.evaluate.figure import roc_auc_gain
 
 
 def test_the_gain_is_the_difference_of_both_roc_aucs():
@@ -15,25 +15,25 @@ def test_the_gain_is_the_difference_of_both_roc_aucs():
         roc_auc_score(table["malignant"].astype(bool), table["p_malignant"]) for table in (first, second)
     ]
     gain = roc_auc_gain(first, second, "malignant")
-    assert gain["value"] == pytest.approx(expected[1] - expected[0])
-    assert gain["low"] < gain["value"] < gain["high"] < 0
+    assert gain.value == pytest.approx(expected[1] - expected[0])
+    assert gain.low < gain.value < gain.high < 0
     turned = roc_auc_gain(second, first, "malignant")
-    assert (turned["value"], turned["low"]) == pytest.approx((-gain["value"], -gain["high"]))
+    assert (turned.value, turned.low) == pytest.approx((-gain.value, -gain.high))
 
 
 def test_what_is_hard_for_both_does_not_widen_the_interval():
     first = predictions()
     second = first.assign(p_malignant=first["p_malignant"] ** 1.5)  # another scale, the same ranking
     gain = roc_auc_gain(first, second, "malignant")
-    assert gain["value"] == 0
-    assert gain["low"] is None
-    assert "same value" in gain["reason"]
+    assert gain.value == 0
+    assert gain.low is None
+    assert "same value" in gain.reason
 
 
 def test_images_that_one_of_them_could_not_read_are_left_out():
     first, second = predictions(), predictions()
     second.loc[:49, "p_malignant"] = np.nan
-    assert roc_auc_gain(first, second, "malignant")["n"] == len(first) - 50
+    assert roc_auc_gain(first, second, "malignant").n == len(first) - 50
 
 
 def test_different_images_are_not_compared():
