@@ -164,6 +164,18 @@ def _source(file) -> bytes:
     return data.getvalue()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_secondary_capture_copies_what_hospitals_write(caplog):
+    """Values that break the letter of the standard come through as they are, and no warning quotes them."""
+    odd = {"PatientSex": "U", "PatientBirthDate": "1980", "PatientName": "Jörg Doe", "StudyTime": "25"}
+    source = dicom(PIXELS, SpecificCharacterSet="ISO_IR 192", StudyDescription="Skin", **odd)
+    page = panel(PIXELS, answer(), "malignant")
+    made = dcmread(io.BytesIO(dicom_write.secondary_capture(page, answer(), source)))
+    assert {keyword: made[keyword].value for keyword in odd} == odd
+    assert (made.SpecificCharacterSet, made.StudyDescription) == ("ISO_IR 192", "Skin")
+    assert caplog.text == ""
+
+
 def test_a_secondary_capture_of_another_file_has_no_patient():
     page = panel(PIXELS, answer(), "malignant")
     made = dcmread(io.BytesIO(dicom_write.secondary_capture(page, answer(), saved(PIXELS, "PNG"))))

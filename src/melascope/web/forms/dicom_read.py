@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, config, dcmread
 from pydicom.encaps import get_frame
 from pydicom.filereader import data_element_generator
 from pydicom.pixels.processing import apply_color_lut
@@ -20,6 +20,9 @@ from pydicom.uid import UID
 
 from melascope import images
 from melascope.errors import ImageError, one_line
+
+# Warnings about invalid values quote them, and they may name the patient.
+config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
 
 _MARK = slice(128, 132)
 _CLASSES = {

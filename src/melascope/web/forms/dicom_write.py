@@ -6,31 +6,16 @@ from datetime import datetime
 import numpy as np
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from melascope import __version__
 from melascope.infer.answer import Answer
+from melascope.labels import NOTICE
 from melascope.web.forms.dicom_read import is_dicom
 
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-# What tells whose image it is and in which study: copied, so that both lie side by side.
-_SHARED = (
-    "SpecificCharacterSet",
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyDescription",
-)
-_EMPTY = (
+# Required elements of patient and study, empty if the source has none. They are copied as they are: a stricter
+# writer would refuse studies with a sex of "U" or half a date, which hospitals have.
+_REQUIRED = (
     "PatientName",
     "PatientID",
     "PatientBirthDate",
@@ -40,12 +25,8 @@ _EMPTY = (
     "StudyID",
     "AccessionNumber",
     "ReferringPhysicianName",
-    "SeriesNumber",
 )
-NOTE = (
-    "The heat map shows where the network responded; it is not evidence. A research tool: it supports a clinician "
-    "and never replaces one."
-)
+_COPIED = (*_REQUIRED, "SpecificCharacterSet", "IssuerOfPatientID", "StudyInstanceUID", "StudyDescription")
 
 
 def secondary_capture(page: Image.Image, answer: Answer, source: bytes) -> bytes:
@@ -54,50 +35,38 @@ def secondary_capture(page: Image.Image, answer: Answer, source: bytes) -> bytes
     Args:
         page: as `melascope.explain.overlay.panel` draws it.
         answer: that it shows.
-        source: the file that was sent. If it is DICOM, patient and study are taken over, and it is referred to;
+        source: the uploaded file. If it is DICOM, its patient and study are copied, and the capture refers to it;
             else there is no patient, and the study is a new one.
     """
-    now = datetime.now()  # DICOM wants the time of the place
-    made = Dataset()
-    for keyword in _EMPTY:
-        setattr(made, keyword, "")
-    made.StudyInstanceUID = generate_uid(prefix=None)
+    now = datetime.now()  # DICOM wants local time
+    capture = Dataset()
+    for keyword in _REQUIRED:
+        setattr(capture, keyword, "")
+    capture.StudyInstanceUID = generate_uid(prefix=None)
     if is_dicom(source):
         file = dcmread(io.BytesIO(source), stop_before_pixels=True)
-        for keyword in _SHARED:
+        for keyword in _COPIED:
             if keyword in file:
-                made[keyword] = file[keyword]
+                capture[keyword] = file[keyword]
         if "SOPInstanceUID" in file:
-            origin = Dataset()
-            origin.ReferencedSOPClassUID, origin.ReferencedSOPInstanceUID = (
-                file.SOPClassUID,
-                file.SOPInstanceUID,
-            )
-            made.SourceImageSequence = [origin]
-    made.SOPClassUID, made.SOPInstanceUID = _SECONDARY_CAPTURE, generate_uid(prefix=None)
-    made.SeriesInstanceUID = generate_uid(prefix=None)
-    made.InstanceNumber = "1"
-    made.Modality = "OT"
-    made.ConversionType = "WSD"
-    made.ImageType = ["DERIVED", "SECONDARY"]
-    made.PatientOrientation = ""
-    made.SeriesDescription = "Melascope: class activation map"
-    made.DerivationDescription = f"Class activation map of the model {answer.model}"
-    made.ImageComments = NOTE
-    made.BurnedInAnnotation = "YES"
-    made.Manufacturer = "Melascope"
-    made.ManufacturerModelName = answer.model
-    made.SoftwareVersions = __version__
-    made.InstanceCreationDate = made.ContentDate = made.SeriesDate = now.strftime("%Y%m%d")
-    made.InstanceCreationTime = made.ContentTime = made.SeriesTime = now.strftime("%H%M%S")
-    pixels = np.asarray(page)
-    made.Rows, made.Columns = pixels.shape[:2]
-    made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
-    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
-    data = pixels.tobytes()
-    made.PixelData = data + b"\0" * (len(data) % 2)
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            reference = Dataset()
+            reference.ReferencedSOPClassUID = file.SOPClassUID
+            reference.ReferencedSOPInstanceUID = file.SOPInstanceUID
+            capture.SourceImageSequence = [reference]
+    capture.SOPClassUID, capture.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(prefix=None)
+    capture.SeriesInstanceUID, capture.SeriesNumber = generate_uid(prefix=None), None
+    capture.InstanceNumber = 1
+    capture.Modality, capture.ConversionType, capture.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
+    capture.PatientOrientation = ""
+    capture.BurnedInAnnotation = "YES"
+    capture.SeriesDescription = "Melascope: class activation map"
+    capture.DerivationDescription = f"Class activation map of the model {answer.model}"
+    capture.ImageComments = f"The heat map shows where the network responded; it is not evidence. {NOTICE}"
+    capture.Manufacturer, capture.ManufacturerModelName = "Melascope", answer.model
+    capture.SoftwareVersions = __version__
+    capture.InstanceCreationDate = capture.ContentDate = capture.SeriesDate = now.strftime("%Y%m%d")
+    capture.InstanceCreationTime = capture.ContentTime = capture.SeriesTime = now.strftime("%H%M%S")
+    capture.set_pixel_data(np.asarray(page), "RGB", bits_stored=8, generate_instance_uid=False)
     out = io.BytesIO()
-    made.save_as(out, enforce_file_format=True)
+    capture.save_as(out, enforce_file_format=True)
     return out.getvalue()
