@@ -1,8 +1,8 @@
-"""Fuzz what reads files that nobody vouches for: mutations of real files, thousands or, if asked, millions.
+"""Fuzz the readers of untrusted files: mutations of real files, thousands or, on request, millions.
 
-A child process does the work, so that a crash is seen, named and survived. A case keeps the promise if
-its answer is `ok`, `refused` or `error` (of a model: taken or refused), it takes at most two seconds, and the process
-stays within its memory. Files that break it are kept in the folder `--keep`.
+A child process does the work, so that a crash is noticed, named and survived. A case passes if its answer is `ok`,
+`refused` or `error` (of a model: accepted or refused), it takes at most two seconds, and the process stays within its
+memory. Files that fail are kept in the folder `--keep`.
 
     .venv/bin/python tools/fuzz.py image --cases 100000
     .venv/bin/python tools/fuzz.py keras --model models/finetuned_model.keras
@@ -39,7 +39,7 @@ from melascope.model.card import Card
 
 SECONDS = 2.0  # no case may take longer
 MEGABYTES = 1024  # no process may hold more
-PATIENCE = 20.0  # a child that says nothing for so long hangs
+PATIENCE = 20.0  # a child that prints nothing for so long hangs
 BATCH = 5000  # cases of one child
 SIZE = 32
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "ISIC-images.zip"
@@ -47,12 +47,12 @@ NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFF
 
 
 def mutate(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """Change a file in one to four places: bits, bytes, numbers, blocks lost, doubled, moved in from another file."""
+    """Change a file in one to four places: bits, bytes, numbers, blocks deleted, doubled or replaced."""
     changed = bytearray(data)
     for _ in range(rng.integers(1, 5)):
         if not changed:
             break
-        # Most changes hit the first or the last kilobyte, where formats keep what they believe about the rest.
+        # Most changes hit the first or the last kilobyte, where formats describe the rest.
         at = int(rng.integers(len(changed)))
         edge = min(len(changed), 1024)
         at = [at % edge, len(changed) - 1 - at % edge, at][rng.integers(3)]
@@ -118,42 +118,42 @@ def _exif() -> bytes:
 
 
 def image_case(model: Path, folder: Path) -> Callable[[bytes], str]:
-    """What `predict` says of a file."""
+    """The status that `predict` gives a file."""
     predictor, path = Predictor.load(model), folder / "case"
 
-    def judge(data: bytes) -> str:
+    def answer(data: bytes) -> str:
         path.write_bytes(data)
-        (answer,) = predictor.predict([str(path)])
-        return answer.status
+        (result,) = predictor.predict([str(path)])
+        return result.status
 
-    return judge
+    return answer
 
 
 def keras_case(model: Path, folder: Path) -> Callable[[bytes], str]:
     """What is decided about a `.keras` file before Keras sees it."""
     path = folder / "case.keras"
 
-    def judge(data: bytes) -> str:
+    def answer(data: bytes) -> str:
         path.write_bytes(data)
         try:
             keras_file.inspect(path)
             keras_file.inspect_weights(path)
         except ModelError:
             return "refused"
-        return "taken"
+        return "accepted"
 
-    return judge
+    return answer
 
 
 def onnx_case(model: Path, folder: Path) -> Callable[[bytes], str]:
-    """What is decided about an `.onnx` file, as if whoever changed it had written a matching hash.
+    """What is decided about an `.onnx` file, as if its hash had been changed to match.
 
-    Of what passes inspection, ONNX Runtime is given the first image.
+    A file that passes the inspection is run on one image.
     """
     size = Card.read(model.with_suffix(".json")).input_size
     pixels = np.zeros((1, size, size, 3), dtype=np.float32)
 
-    def judge(data: bytes) -> str:
+    def answer(data: bytes) -> str:
         try:
             onnx_file.inspect(data, "case.onnx")
         except ModelError:
@@ -166,9 +166,9 @@ def onnx_case(model: Path, folder: Path) -> Callable[[bytes], str]:
             session.run(None, {"image": pixels})
         except Exception:  # its exception types are not public
             return "not run"
-        return "taken"
+        return "accepted"
 
-    return judge
+    return answer
 
 
 CASES: dict[str, Callable[[Path, Path], Callable[[bytes], str]]] = {
@@ -184,7 +184,7 @@ def seeds_of(kind: str, model: Path) -> list[bytes]:
 
 
 def case(seeds: list[bytes], number: int) -> bytes:
-    """The file of a case, which its number alone decides."""
+    """The file of a case; the same number always gives the same file."""
     rng = np.random.default_rng(number)
     first, second = rng.integers(len(seeds), size=2)
     if zipfile.is_zipfile(io.BytesIO(seeds[first])) and rng.random() < 0.8:
@@ -193,9 +193,9 @@ def case(seeds: list[bytes], number: int) -> bytes:
 
 
 def peak_megabytes() -> int:
-    """The most this process has held. Other ways to ask count what the parent held when it started us."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) // 1024 if found else 0
+    """The peak memory of this process. Other ways to ask include the parent's memory at the start."""
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak[1]) // 1024 if peak else 0
 
 
 def child(kind: str, model: Path, start: int, stop: int) -> None:
@@ -205,23 +205,23 @@ def child(kind: str, model: Path, start: int, stop: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     seeds = seeds_of(kind, model)
     with tempfile.TemporaryDirectory() as folder:
-        judge = CASES[kind](model, Path(folder))
+        answer_for = CASES[kind](model, Path(folder))
         for number in range(start, stop):
             data = case(seeds, number)
             print(json.dumps({"case": number}), file=report, flush=True)
             started = time.perf_counter()
-            answer = judge(data)
+            answer = answer_for(data)
             took = time.perf_counter() - started
-            said = {"answer": answer, "seconds": round(took, 3), "megabytes": peak_megabytes()}
-            print(json.dumps(said), file=report, flush=True)
+            outcome = {"answer": answer, "seconds": round(took, 3), "megabytes": peak_megabytes()}
+            print(json.dumps(outcome), file=report, flush=True)
 
 
 def fuzz(kind: str, model: Path, cases: int, start: int, keep: Path) -> dict[str, Any]:
-    """Run cases in children; return what came out, with the cases that broke the promise."""
+    """Run cases in children; return the outcome, with the cases that failed."""
     seeds = seeds_of(kind, model)
     answers: Counter[str] = Counter()
     broken: list[dict[str, Any]] = []
-    slowest, most, number, end = 0.0, 0, start, start + cases
+    slowest, peak, number, end = 0.0, 0, start, start + cases
     while number < end:
         stop = min(end, number + BATCH)
         words = [sys.executable, __file__, kind, "--model", str(model), "--child", str(number), str(stop)]
@@ -232,7 +232,7 @@ def fuzz(kind: str, model: Path, cases: int, start: int, keep: Path) -> dict[str
             problem = line.get("died")
             if problem is None:
                 answers[line["answer"]] += 1
-                slowest, most = max(slowest, line["seconds"]), max(most, line["megabytes"])
+                slowest, peak = max(slowest, line["seconds"]), max(peak, line["megabytes"])
                 if line["seconds"] > SECONDS:
                     problem = f"took {line['seconds']} s"
                 elif line["megabytes"] > MEGABYTES:
@@ -247,13 +247,13 @@ def fuzz(kind: str, model: Path, cases: int, start: int, keep: Path) -> dict[str
         "cases": answers.total() + sum("died" in item["problem"] for item in broken),
         "answers": dict(answers.most_common()),
         "slowest_s": slowest,
-        "peak_mb": most,
+        "peak_mb": peak,
         "broken": broken,
     }
 
 
 def listen(words: list[str]) -> Any:
-    """What a child prints, line by line; last, how it died, if it did or had to be killed."""
+    """The lines that a child prints; the last says how it died, if it did or had to be killed."""
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None  # noqa: S101  # a pipe was asked for
         selector = selectors.DefaultSelector()
@@ -269,11 +269,11 @@ def listen(words: list[str]) -> Any:
             *lines, rest = (rest + data).split(b"\n")
             yield from map(json.loads, lines)
         process.kill()
-        yield {"died": f"died: said nothing for {PATIENCE} s"}
+        yield {"died": f"died: printed nothing for {PATIENCE} s"}
 
 
 def main() -> None:
-    """Fuzz one kind of file; exit code 1 if a promise was broken."""
+    """Fuzz one kind of file; exit code 1 if a case failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -281,9 +281,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--start", type=int, default=0, help="number of the first case")
     parser.add_argument("--model", type=Path, help="a model with all its files; without it, one is made")
-    parser.add_argument(
-        "--keep", type=Path, default=Path("fuzz"), help="folder for files that break a promise"
-    )
+    parser.add_argument("--keep", type=Path, default=Path("fuzz"), help="folder for files that fail")
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.child:
@@ -291,9 +289,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         model = words.model or make_model(Path(folder), "MobileNetV2", SIZE)
-        found = fuzz(words.kind, model, words.cases, words.start, words.keep)
-    print(json.dumps(found, indent=2))
-    sys.exit(1 if found["broken"] else 0)
+        outcome = fuzz(words.kind, model, words.cases, words.start, words.keep)
+    print(json.dumps(outcome, indent=2))
+    sys.exit(1 if outcome["broken"] else 0)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""How many made copies of real images the search for duplicates finds, and what it finds by itself, to look at.
+"""How many made copies of real images the search for duplicates detects, and the copies that were there before.
 
     python tools/measure_duplicates.py SOURCE... --out DIR
 
-Copies are made of 300 images and hidden among all images of the sources. Prints the share found for each kind
-of copy, and the pairs of a copy with any other image than its original; writes a contact sheet of found pairs.
+Copies are made of 300 images and hidden among all images of the sources. Prints the share detected for
+each kind of copy, and the pairs of a copy with an image that is not its original. Writes a contact sheet of pairs.
 """
 
 import argparse
-import io
 import tempfile
 from pathlib import Path
 
@@ -25,9 +24,7 @@ COPIED, SHOWN, SIDE = 300, 70, 96
 
 def encode(image: Image.Image, quality: int) -> np.ndarray:
     """Through a JPEG file and back."""
-    held = io.BytesIO()
-    image.convert("RGB").save(held, "JPEG", quality=quality)
-    return images.decode(held.getvalue(), "copy")
+    return images.compressed(np.asarray(image.convert("RGB")), quality)
 
 
 def scaled(image: Image.Image, by: float) -> Image.Image:
@@ -68,9 +65,9 @@ def main() -> None:
     chosen = parser.parse_args()
     table = read_records(chosen.sources).table
     with tempfile.TemporaryDirectory() as folder:
-        seen = scan_images(table, Path(folder))
-    readable = np.flatnonzero(seen.table["error"] == "")
-    pairs = duplicates.find(seen, readable)
+        scan = scan_images(table, Path(folder))
+    readable = np.flatnonzero(scan.table["error"] == "")
+    pairs = duplicates.find(scan, readable)
     near = pairs[pairs["kind"] == "near"].sort_values("similarity")
     print(f"{len(readable):,} images: {len(pairs) - len(near)} exact and {len(near)} near pairs")
     sheet(table, near.iloc[np.unique(np.linspace(0, len(near) - 1, SHOWN).astype(int))], chosen.out)
@@ -78,23 +75,23 @@ def main() -> None:
     originals = [Image.fromarray(images.load(table["path"][row], 224)) for row in sample]
     for name, change in CHANGES.items():
         copies = [features.describe(change(image)) for image in originals]
-        blank = seen.table.iloc[sample].assign(pixel_hash=[f"{name}{row}" for row in sample])
+        blank = scan.table.iloc[sample].assign(pixel_hash=[f"{name}{row}" for row in sample])
         both = Scan(
-            pd.concat([seen.table, blank], ignore_index=True),
+            pd.concat([scan.table, blank], ignore_index=True),
             {
                 key: np.concatenate([kept, [copy[key] for copy in copies]])
-                for key, kept in seen.features.items()
+                for key, kept in scan.features.items()
             },
         )
-        n = len(seen.table)
-        found = duplicates.find(both, np.concatenate([readable, np.arange(n, n + COPIED)]))
-        touching = found[found["j"] >= n]
-        right = touching["i"].to_numpy() == sample[touching["j"].to_numpy() - n]
-        print(f"{name:40} {right.sum():4} of {COPIED} found, {len(touching) - right.sum():3} other pairs")
+        n = len(scan.table)
+        detected = duplicates.find(both, np.concatenate([readable, np.arange(n, n + COPIED)]))
+        of_copies = detected[detected["j"] >= n]
+        right = of_copies["i"].to_numpy() == sample[of_copies["j"].to_numpy() - n]
+        print(f"{name:40} {right.sum():4} of {COPIED} detected, {len(of_copies) - right.sum():3} other pairs")
 
 
 def sheet(table: pd.DataFrame, pairs: pd.DataFrame, out: Path) -> None:
-    """Found pairs side by side, the least similar first."""
+    """Pairs side by side, the least similar first."""
     tiles = [
         np.concatenate([images.load(table["path"][row], SIDE) for row in pair], axis=1)
         for pair in pairs[["i", "j"]].to_numpy()

@@ -1,4 +1,4 @@
-"""Execute the notebooks: their sources are the `.py` files; on real data, the `.ipynb` beside them are written anew.
+"""Execute the notebooks: their sources are the `.py` files; on real data, the `.ipynb` beside them are rewritten.
 
     make notebooks DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5
     make notebooks DATA=synthetic           # drawn lesions, in minutes; written to runs/notebooks/executed
