@@ -61,12 +61,12 @@ def table(rows: Sequence[dict[str, object]]) -> None:
 
 def percent(figure: dict[str, Any], digits: int = 0) -> str:
     """A share with its interval: `23 % (21 to 25)`."""
-    if figure["value"] is None:
-        return "not defined"
-    told = f"{100 * figure['value']:.{digits}f} %"
-    if figure["low"] is None:
-        return f"{told} (no interval)"
-    return f"{told} ({100 * figure['low']:.{digits}f} to {100 * figure['high']:.{digits}f})"
+    return format(intervals.Figure.of(figure), f".{digits}%")
+
+
+def interval(figure: dict[str, Any], digits: int = 3) -> str:
+    """A figure with its interval: `0.923 (0.911 to 0.934)`."""
+    return format(intervals.Figure.of(figure), f".{digits}f")
 
 
 def roc_auc(truth: ArrayLike, score: ArrayLike, group: ArrayLike) -> dict[str, Any]:

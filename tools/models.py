@@ -21,6 +21,7 @@ from typing import Any
 from PIL.JpegImagePlugin import JpegImageFile
 
 from melascope import files
+from melascope.intervals import Figure
 from melascope.model.folder import ModelFiles
 
 SOURCES = (
@@ -181,7 +182,7 @@ def describe(work: Path, words: list[str]) -> str:
             at["sensitivity"],
             at["specificity"],
         )
-        rows.append(f"| `{shipped}` | " + " | ".join(map(interval, cells)) + " |")
+        rows.append(f"| `{shipped}` | " + " | ".join(str(Figure.of(figure)) for figure in cells) + " |")
     images = card["data"]["images"]
     settings = card["training"]["settings"]
     shown = {words[3]: settings["weights"].split(" ")[0]}  # a path of this machine tells nobody anything
@@ -216,7 +217,7 @@ def sources(metrics: dict[str, Any]) -> list[str]:
     """One row a source."""
     return [
         f"| {item['source']} | {item['n']:,} | "
-        + ("too few of one class to say |" if item["too_small"] else f"{interval(item['roc_auc'])} |")
+        + ("too few of one class to say |" if item["too_small"] else f"{Figure.of(item['roc_auc'])} |")
         for item in metrics["targets"]["malignant"]["sources"]
     ]
 
@@ -227,7 +228,7 @@ def held_out(work: Path) -> list[str]:
     rows = zip(targets["malignant"], targets["melanoma"], strict=True)
     return [
         f"| {malignant['source']} | {malignant['n']:,} | "
-        + " | ".join(interval(row[stage]) for row in (malignant, melanoma) for stage in SHIPPED)
+        + " | ".join(str(Figure.of(row[stage])) for row in (malignant, melanoma) for stage in SHIPPED)
         + " |"
         for malignant, melanoma in rows
     ]
@@ -241,11 +242,6 @@ def percent(share: float) -> str:
 def shares(by_name: dict[str, float]) -> str:
     """Shares with their names, as part of a sentence."""
     return ", ".join(f"{percent(share)} ({name})" for name, share in by_name.items())
-
-
-def interval(figure: dict[str, Any]) -> str:
-    """A figure with its interval."""
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def main() -> None:

@@ -33,8 +33,7 @@ from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
 from melascope.prepare.records import read_records
 from melascope.prepare.scan import scan_images
-from melascope.report.figures import interval
-from telling import RESEARCH, dots, percent, say, show, table, verdict
+from telling import RESEARCH, dots, interval, percent, say, show, table, verdict
 
 say(material.ABOUT)
 

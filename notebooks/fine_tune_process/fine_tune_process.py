@@ -31,8 +31,7 @@ from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
 from melascope.learn.search import search
 from melascope.report import search as pages
-from melascope.report.figures import interval
-from telling import RESEARCH, dots, roc_auc, say, show, table, verdict
+from telling import RESEARCH, dots, interval, roc_auc, say, show, table, verdict
 
 say(material.ABOUT)
 

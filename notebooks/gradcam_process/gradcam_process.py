@@ -32,9 +32,9 @@ from melascope.explain.overlay import pair
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
 from melascope.report import lesion as pages
-from melascope.report.figures import BLUE, MUTED, interval, style
+from melascope.report.figures import BLUE, MUTED, style
 from melascope.synthetic import MELANOMA, NEVUS, draw
-from telling import RESEARCH, percent, roc_auc, say, show, table, verdict
+from telling import RESEARCH, interval, percent, roc_auc, say, show, table, verdict
 
 say(material.ABOUT)
 predictor = Predictor.load(material.model())
@@ -199,8 +199,8 @@ for words, part in (("called malignant", called & warm), ("called benign", ~call
 # %%
 MATTER = "hot places matter less", "hot places matter more", "not told apart from chance"
 folder = material.report_folder(material.FINE_TUNED)
-pages.parts(found, folder)
-show(folder / "figures" / "attribution_parts.png", folder / "figures" / "attribution_faithful.png")
+pages.draw_lesion(found, folder)
+show(folder / "figures" / "lesion_parts.png", folder / "figures" / "lesion_faithful.png")
 parts, faithful, shuffled = found["parts"]["malignant"], found["faithful"], found["randomised"]
 deletion, insertion = (
     verdict(faithful[name], *words)

@@ -31,8 +31,8 @@ from melascope.evaluate.metrics import Ranked, Sample
 from melascope.learn import head, network
 from melascope.learn.backend import keras
 from melascope.learn.pixels import decoded
-from melascope.report.figures import BLUE, INK, ORANGE, interval, style
-from telling import RESEARCH, roc_auc, say, show, table, verdict
+from melascope.report.figures import BLUE, INK, ORANGE, style
+from telling import RESEARCH, interval, roc_auc, say, show, table, verdict
 
 say(material.ABOUT)
 IMAGES = 2000 if material.REAL else 150

@@ -22,8 +22,8 @@ sys.path.append("..")
 import material
 from melascope.evaluate.figure import roc_auc_gain
 from melascope.evaluate.metrics import BINS
-from melascope.report.figures import interval, of_target
-from telling import RESEARCH, dots, percent, say, show, table, verdict
+from melascope.report.figures import of_target
+from telling import RESEARCH, dots, interval, percent, say, show, table, verdict
 
 say(material.ABOUT)
 predictions, metrics = material.report()

@@ -28,8 +28,8 @@ from melascope.evaluate import cases
 from melascope.evaluate.figure import mean
 from melascope.infer.predictor import Predictor
 from melascope.report import doubt as pages
-from melascope.report.figures import BLUE, INK, MUTED, ORANGE, interval, style
-from telling import RESEARCH, dots, percent, roc_auc, say, show, table, verdict
+from melascope.report.figures import BLUE, INK, MUTED, ORANGE, style
+from telling import RESEARCH, dots, interval, percent, roc_auc, say, show, table, verdict
 
 BAND = 0.45, 0.55
 say(material.ABOUT)
@@ -168,7 +168,7 @@ for words, chosen in (("in the band 0.45 to 0.55", within), ("weak by conformal 
         f"{(wrong & truth).sum():,} missed malignant lesions."
     )
 doubt = material.doubted()
-pages.parts(doubt, material.report_folder(material.FINE_TUNED))
+pages.draw_doubt(doubt, material.report_folder(material.FINE_TUNED))
 show(material.report_folder(material.FINE_TUNED) / "figures" / "risk_coverage.png")
 table(
     [

@@ -67,16 +67,24 @@ class Figure:
         always = {"value": self.value, "low": self.low, "high": self.high}
         return always | {k: v for k, v in vars(self).items() if v is not None and k not in always}
 
-    def __format__(self, spec: str) -> str:
-        """Format value and interval by a float's format; a percent sign stands once, after the value."""
-        spec = spec or ".3f"
+    def texts(self, spec: str = ".3f") -> tuple[str, str]:
+        r"""Value and interval as text, by a float's format; where there is no value, the second is empty.
+
+        >>> Figure(0.9231, 0.9108, 0.9344).texts(".1%")
+        ('92.3\xa0%', '91.1 to 93.4')
+        """
         if self.value is None:
-            return "not defined"
+            return "not defined", ""
         value = _formatted(self.value, spec)
         if self.low is None or self.high is None:
-            return f"{value} (no interval)"
+            return value, "no interval"
         low, high = (_formatted(end, spec).removesuffix("\u00a0%") for end in (self.low, self.high))
-        return f"{value} ({low} to {high})"
+        return value, f"{low} to {high}"
+
+    def __format__(self, spec: str) -> str:
+        """Format value and interval by a float's format; a percent sign stands once, after the value."""
+        value, interval = self.texts(spec or ".3f")
+        return f"{value} ({interval})" if interval else value
 
     def __str__(self) -> str:
         return format(self, "")

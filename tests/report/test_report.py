@@ -74,7 +74,7 @@ def test_page_holds_everything_and_reads_in_order(tmp_path: Path) -> None:
         "Malignant or benign: the whole range of thresholds",
         "Melanoma or not melanoma: the whole range of thresholds",
         "Does a probability mean what it says?",
-        "Which decisions to look at again",
+        "Measures of doubt",
         "By source",
         "By patient and diagnosis",
         "Under stress",
@@ -98,12 +98,12 @@ def test_page_holds_everything_and_reads_in_order(tmp_path: Path) -> None:
                 assert picture.width > 800
 
 
-def test_what_other_verbs_measured_is_on_the_page_if_it_is_of_the_same_model(tmp_path: Path) -> None:
+def test_chapters_of_the_same_model_are_on_the_page(tmp_path: Path) -> None:
     metrics = assess(predictions(), card(), TEST, 20)
     files.write_text(tmp_path / "metrics.json", json.dumps(metrics))
     predictions().to_parquet(tmp_path / "predictions.parquet")
     share = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 40}
-    found = {
+    result = {
         "format": 1,
         "command": "melascope stress a b --out c",
         "model": metrics["model"]["identity"],
@@ -119,10 +119,10 @@ def test_what_other_verbs_measured_is_on_the_page_if_it_is_of_the_same_model(tmp
     }
     other = {"model": "another@0123456789ab"}
     for changes in (other, {"threshold": 0.9}, {"data": {"hash": "0"}}, {"format": 0}):
-        files.write_text(tmp_path / "stress.json", json.dumps({**found, **changes}))
-        assert page.findings(metrics, tmp_path) == {}, changes
+        files.write_text(tmp_path / "stress.json", json.dumps({**result, **changes}))
+        assert page.chapters(metrics, tmp_path) == {}, changes
     for changes, shown in (({}, True), (other, False)):
-        files.write_text(tmp_path / "stress.json", json.dumps({**found, **changes}))
+        files.write_text(tmp_path / "stress.json", json.dumps({**result, **changes}))
         written = page.renew(tmp_path)
         assert written is not None
         reader, text = _read(written)
@@ -139,26 +139,26 @@ def test_warnings_stand_before_any_figure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("only", [True, False])
-def test_one_class_makes_a_page_without_numbers_for_the_other(tmp_path: Path, only: bool) -> None:
+def test_one_class_has_no_numbers_for_the_other(tmp_path: Path, only: bool) -> None:
     table = predictions(80, 60)
     table[["malignant", "melanoma"]] = only
     page.write(assess(predictions(80, 60), card(), TEST, 20), tmp_path)
     _, text = _read(page.write(assess(table, card(), TEST, 20), tmp_path))
     sentence = (
-        "How many benign lesions would be called malignant cannot be said: no image is benign"
+        "How many benign lesions would be called malignant is not known: no image is benign"
         if only
-        else "How many malignant lesions would be caught cannot be said: no image is malignant"
+        else "How many malignant lesions would be caught is not known: no image is malignant"
     )
     assert sentence in text
     assert not (tmp_path / "figures" / "malignant_roc.png").exists()  # none is left from the other run
 
 
-def test_a_target_that_was_not_learned_is_said_so(tmp_path: Path) -> None:
+def test_a_target_that_was_not_learned_is_named(tmp_path: Path) -> None:
     table = predictions(80, 60)
     table["p_melanoma"] = np.nan
     model = card(**MALIGNANT_ONLY)
     _, text = _read(page.write(assess(table, model, TEST, 20), tmp_path))
-    assert "Nothing to show: the model did not learn melanoma" in text
+    assert "There is nothing to show: the model did not learn melanoma" in text
 
 
 def test_names_from_outside_cannot_become_markup(tmp_path: Path) -> None:
@@ -182,7 +182,10 @@ def test_drawings_take_the_colours_and_the_font_of_the_page() -> None:
     assert drawn == figures.svg(figure, 'the "label" & more')
 
 
-def test_a_misspelt_value_is_an_error_and_images_fit_into_a_page() -> None:
+def test_a_misspelt_value_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="targets"):
         render("report.html", m={})
+
+
+def test_images_fit_into_a_page() -> None:
     assert data_uri(b"\x00\xff", "image/png") == "data:image/png;base64,AP8="

@@ -27,8 +27,8 @@ def attribution(
     Writes lesion.json and lesion.html.
     """
     from melascope.evaluate.lesion import PARTS, measure
+    from melascope.intervals import Figure
     from melascope.report import lesion as page
-    from melascope.report.figures import interval
     from melascope.report.page import renew
 
     members = [m for tree in open_trees(masks) for m in (*tree.images, *tree.passed_over)]
@@ -44,15 +44,15 @@ def attribution(
             continue
         typer.echo(f"ROC-AUC for {target}, {parts['n']} images")
         for name in PARTS:
-            typer.echo(f"  {PARTS[name]:24}{interval(parts[name], 3)}")
-        typer.echo(f"  {'left without the lesion':24}{interval(parts['rest'], 2)}")
+            typer.echo(f"  {PARTS[name]:24}{Figure.of(parts[name])}")
+        typer.echo(f"  {'left without the lesion':24}{Figure.of(parts['rest']):.2f}")
     everyone = found["maps"][0]
     typer.echo(
-        f"heat in the lesion        {interval(everyone['inside'], 3)}, area {interval(everyone['area'], 3)}"
+        f"heat in the lesion        {Figure.of(everyone['inside'])}, area {Figure.of(everyone['area'])}"
     )
-    typer.echo(f"hottest place in it       {interval(everyone['hit'], 3)}")
+    typer.echo(f"hottest place in it       {Figure.of(everyone['hit'])}")
     for name in ("deletion", "insertion"):
-        typer.echo(f"{name}, heat less chance  {interval(found['faithful'][name], 3)}")
+        typer.echo(f"{name}, heat less chance  {Figure.of(found['faithful'][name])}")
     for row in found["randomised"] or []:
         typer.echo(
             f"{row['layers']:4} of {row['of']} layers shuffled: maps correlate {row['correlation']:.2f}"

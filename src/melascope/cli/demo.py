@@ -161,13 +161,13 @@ def _table(answers: list[dict[str, Any]], chosen: "pd.DataFrame") -> list[str]:
 
 def _figures(metrics: dict[str, Any], truth: "Truth") -> list[str]:
     """ROC-AUC on test, and by source: one of them has the shortcut."""
-    from melascope.report.figures import interval
+    from melascope.intervals import Figure
 
     found = metrics["targets"]["malignant"]
-    lines = [f"Test ROC-AUC for malignant: {interval(found['roc_auc'], 3)}, {found['n']} images"]
+    lines = [f"Test ROC-AUC for malignant: {Figure.of(found['roc_auc'])}, {found['n']} images"]
     for row in found["sources"]:
         if not row["whole"]:
             mark = "with the shortcut" if row["source"] == truth.shortcut_source else "without it"
             clinic = row["source"].partition("/")[2]
-            lines.append(f"  {clinic}, {mark}: {interval(row['roc_auc'], 3)}, {row['n']} images")
+            lines.append(f"  {clinic}, {mark}: {Figure.of(row['roc_auc'])}, {row['n']} images")
     return lines

@@ -22,8 +22,8 @@ def doubt(
     images spread, all on the test split. Writes doubt.json and doubt.html, with the risk-coverage curve.
     """
     from melascope.evaluate.doubt import measure
+    from melascope.intervals import Figure
     from melascope.report import doubt as page
-    from melascope.report.figures import interval
     from melascope.report.page import renew
 
     with progress_bar() as progress:
@@ -34,5 +34,5 @@ def doubt(
     typer.echo(f"{'errors caught at a referral of':32}" + "".join(f"{rate:>8}" for rate in rates) + "   area")
     for row in found["methods"]:
         caught = "".join(f"{100 * figure['value']:6.1f} %" for figure in row["caught"].values())
-        typer.echo(f"{row['name']:32}{caught}   {interval(row['area'], 3)}")
+        typer.echo(f"{row['name']:32}{caught}   {Figure.of(row['area'])}")
     typer.echo(written)

@@ -78,7 +78,7 @@ def evaluated(model: Path, data: Path, out: Path, split: str, progress: "Progres
 
 def _table(metrics: dict[str, Any]) -> "Iterator[str]":
     """The main figures of both targets, side by side."""
-    from melascope.report.figures import interval
+    from melascope.intervals import Figure
 
     targets = metrics["targets"]
     data, resampling = metrics["data"], metrics["resampling"]
@@ -90,7 +90,7 @@ def _table(metrics: dict[str, Any]) -> "Iterator[str]":
 
     def add(name: str, key: str, where: str | None = None) -> None:
         found = [(t[where] if where else t) if not t["reason"] else None for t in targets.values()]
-        rows.append((name, [interval(t[key], 3) if t else "-" for t in found]))
+        rows.append((name, [str(Figure.of(t[key])) if t else "-" for t in found]))
 
     for name, key in (("ROC-AUC", "roc_auc"), ("PR-AUC", "pr_auc"), ("Brier score", "brier")):
         add(name, key)

@@ -24,8 +24,8 @@ def stress(
     lesion stays what it is. Writes stress.json and stress.html, with a plot and the worst examples.
     """
     from melascope.evaluate.stress import measure
+    from melascope.intervals import Figure
     from melascope.report import stress as page
-    from melascope.report.figures import interval
     from melascope.report.page import renew
 
     with progress_bar() as progress:
@@ -35,6 +35,6 @@ def stress(
         renew(out, progress)
     typer.echo(f"{'change':16}{'level':32}{'labels that change':26}change of ROC-AUC")
     for row in found["changes"]:
-        flipped, change = interval(row["flipped"], 3), interval(row["roc_auc_change"], 3)
+        flipped, change = str(Figure.of(row["flipped"])), Figure.of(row["roc_auc_change"])
         typer.echo(f"{row['change']:16}{row['description']:32}{flipped:26}{change}")
     typer.echo(written)

@@ -1,20 +1,18 @@
 """`audit.html`: the audit of a data set for a person who does not program, the verdict first."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from melascope import files, images
 from melascope.errors import ImageError
-from melascope.report.html import data_uri, render
+from melascope.report.html import picture, render
 
 PAGE = "audit.html"
 _SIDE = 128
-_MOST = 12  # entries of a table before the rest is summed up
-_NAMED = 5  # image names shown for one reason
+_MAX_ROWS = 12  # of a table of counts; the rest is summed up
+_MAX_NAMES = 5  # of images that were left out for one reason
 
 _TITLES = {
     "malignant": "Malignant",
@@ -59,10 +57,10 @@ def write(audit: dict[str, Any], manifest: pd.DataFrame, out: Path) -> Path:
         examples=examples,
         probes=[
             (target, probe, _bar(probe["roc_auc"]), _bar(probe["within_sources"]))
-            for target, found in audit["probes"].items()
-            for probe in found
+            for target, probes in audit["probes"].items()
+            for probe in probes
         ],
-        named=_NAMED,
+        named=_MAX_NAMES,
     )
     files.write_text(out / PAGE, page)
     return out / PAGE
@@ -70,8 +68,8 @@ def write(audit: dict[str, Any], manifest: pd.DataFrame, out: Path) -> Path:
 
 def _shortened(counted: dict[str, int]) -> list[tuple[str, int]]:
     rows = list(counted.items())
-    rest = sum(n for _, n in rows[_MOST:])
-    return rows[:_MOST] + ([(f"{len(rows) - _MOST} others", rest)] if rest else [])
+    rest = sum(n for _, n in rows[_MAX_ROWS:])
+    return rows[:_MAX_ROWS] + ([(f"{len(rows) - _MAX_ROWS} others", rest)] if rest else [])
 
 
 def _picture(locator: str) -> str | None:
@@ -79,17 +77,14 @@ def _picture(locator: str) -> str | None:
         pixels = images.load(locator, _SIDE)
     except ImageError:
         return None  # gone since it was read: the page says so
-    held = io.BytesIO()
-    Image.fromarray(pixels).save(held, "JPEG", quality=80)
-    return data_uri(held.getvalue(), "image/jpeg")
+    return picture(pixels)
 
 
-def _bar(figure: dict[str, float | None]) -> dict[str, float] | None:
+def _bar(figure: dict[str, Any]) -> dict[str, Any] | None:
     """Where a ROC-AUC and its interval lie on a scale of 0.5 to 1, in percent of its length."""
     value, low, high = figure["value"], figure["low"], figure["high"]
     if value is None or low is None or high is None:
         return None
-    ends = {
-        name: 200 * (min(max(x, 0.5), 1) - 0.5) for name, x in (("at", value), ("low", low), ("high", high))
-    }
-    return ends | {"value": value, "from": low, "to": high}
+    ends = {"at": value, "low": low, "high": high}
+    places = {name: 200 * (min(max(end, 0.5), 1) - 0.5) for name, end in ends.items()}
+    return {**places, "figure": figure}

@@ -1,4 +1,4 @@
-"""`card.html`, the model's card for people, and `guidelines.html`, which says what of it guidelines ask for.
+"""`card.html`, the model's card for people, and `guidelines.html`, where reporting guidelines are answered.
 
 The card follows Mitchell et al. (2019), Model Cards for Model Reporting.
 """
@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from melascope import files
-from melascope.labels import WORDS
 from melascope.model.card import Card
 from melascope.report import guidelines
 from melascope.report.html import render
-from melascope.report.page import findings, hundred, listed, share
+from melascope.report.page import chapters
 
 PAGE, TABLE = "card.html", "guidelines.html"
 _PLACES = {
     "stress": guidelines.STRESS,
-    "attribution": guidelines.ATTRIBUTION,
+    "lesion": guidelines.LESION,
     "doubt": guidelines.DOUBT,
 }
 _REFERENCES = {
@@ -27,7 +26,7 @@ _REFERENCES = {
 
 
 def write(
-    metrics: dict[str, Any], card: Card, folder: Path, out: Path, transfer: dict[str, Any] | None = None
+    metrics: dict[str, Any], card: Card, folder: Path, out: Path, hold_out: dict[str, Any] | None = None
 ) -> tuple[Path, Path]:
     """Write both pages.
 
@@ -36,39 +35,33 @@ def write(
         card: of the model that was evaluated.
         folder: the report folder, for what else was measured.
         out: folder to write into.
-        transfer: what `hold-out.json` of the same recipe on the same data holds.
+        hold_out: what `hold-out.json` of the same recipe on the same data holds.
 
     Returns:
         The paths of both.
     """
-    found = findings(metrics, folder)
-    there = {place for name, place in _PLACES.items() if name in found}
+    measured = chapters(metrics, folder)
+    there = {place for name, place in _PLACES.items() if name in measured}
     there |= {guidelines.REFUSALS} if card.gate else set()
-    there |= {guidelines.CLINICS} if transfer else set()
+    there |= {guidelines.CLINICS} if hold_out else set()
     answers = guidelines.answers(there)
     counts = {
-        name: {
-            status: sum(row["status"] == status for row in rows)
-            for status in ("answered", "partly", "not answered")
-        }
+        name: {status: sum(row["status"] == status for row in rows) for status in guidelines.STATUSES}
         for name, rows in answers.items()
     }
-    shared = {"m": metrics, "card": card, "words": WORDS}
     page = render(
         "card.html",
-        **shared,
-        found=found,
-        transfer=transfer,
+        m=metrics,
+        card=card,
+        chapters=measured,
+        hold_out=hold_out,
         splits=_splits(card),
-        share=share,
-        hundred=hundred,
-        listed=listed,
         counts=counts,
         table=TABLE,
     )
     files.write_text(out / PAGE, page)
-    told = render("guidelines.html", **shared, answers=answers, counts=counts, references=_REFERENCES)
-    files.write_text(out / TABLE, told)
+    page = render("guidelines.html", m=metrics, answers=answers, counts=counts, references=_REFERENCES)
+    files.write_text(out / TABLE, page)
     return out / PAGE, out / TABLE
 
 

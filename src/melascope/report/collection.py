@@ -20,8 +20,8 @@ CLASSES = ("melanoma", "other malignant", "malignant, unnamed", "benign", "not k
 UNKNOWN = CLASSES[-1]
 _COLOURS = dict(zip(CLASSES, (ORANGE, "#dc9a6c", "#ecc9ae", BLUE, MUTED), strict=True))
 _LEVELS = [f"diagnosis_{level}" for level in range(1, 6)]
-_MOST = 12  # values of a kind before the rest is summed up
-_LONGEST = 44  # letters of a name in the figure
+_MAX_BARS = 12  # of a panel; the rest is summed up
+_MAX_LETTERS = 44  # of a name in the figure
 
 
 def write(folder: str | Path) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def _read(folder: Path) -> pd.DataFrame:
 
 def _read_metadata(path: Path) -> pd.DataFrame:
     cells = pd.read_csv(path, dtype="string").apply(lambda column: column.str.removeprefix("\t"))
-    levels = cells.reindex(columns=_LEVELS).astype(object).where(lambda told: told.notna(), None)
+    levels = cells.reindex(columns=_LEVELS).astype(object).where(lambda level: level.notna(), None)
     labels = [from_archive(row) for row in levels.itertuples(index=False)]
     return pd.DataFrame(
         {
@@ -98,18 +98,16 @@ def _count(images: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for by in images.columns:
         if set(images[by]) == {UNKNOWN} and by != "class":
-            continue  # such as the year of the archive's own images, which it does not tell
-        told = pd.crosstab(images[by], images["class"]).reindex(columns=list(CLASSES), fill_value=0)
-        told["images"] = told.sum(axis=1)
+            continue  # such as the year of images of the archive, which it does not record
+        table = pd.crosstab(images[by], images["class"]).reindex(columns=list(CLASSES), fill_value=0)
+        table["images"] = table.sum(axis=1)
         if by == "class":
-            told = told.reindex([name for name in CLASSES if name in told.index])
+            table = table.reindex([name for name in CLASSES if name in table.index])
+        elif by == "year":
+            table = table.sort_index()
         else:
-            told = (
-                told.sort_index()
-                if by == "year"
-                else told.sort_values("images", ascending=False, kind="stable")
-            )
-        tables.append(told.rename_axis("value").reset_index().assign(by=by))
+            table = table.sort_values("images", ascending=False, kind="stable")
+        tables.append(table.rename_axis("value").reset_index().assign(by=by))
     counted = pd.concat(tables, ignore_index=True)
     return counted[["by", "value", *CLASSES, "images"]]
 
@@ -154,13 +152,13 @@ def _bars(axes: Axes, by: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _shortened(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    rest = rows[_MOST:]
+    rest = rows[_MAX_BARS:]
     if not rest:
         return rows
     summed = {name: sum(row[name] for row in rest) for name in (*CLASSES, "images")}
-    return [*rows[:_MOST], {"value": f"{len(rest)} others", **summed}]
+    return [*rows[:_MAX_BARS], {"value": f"{len(rest)} others", **summed}]
 
 
 def _named(value: str) -> str:
     value = value.removeprefix("ISIC Archive/")
-    return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 3]}..."
+    return value if len(value) <= _MAX_LETTERS else f"{value[: _MAX_LETTERS - 3]}..."

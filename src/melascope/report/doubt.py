@@ -14,27 +14,27 @@ PAGE = "doubt.html"
 _LINES = ((MUTED, "--"), (ORANGE, "--"), (BLUE, "-"), (INK, ":"))
 
 
-def write(found: dict[str, Any], out: Path) -> Path:
+def write(doubt: dict[str, Any], out: Path) -> Path:
     """Draw `figures/risk_coverage.png` and write the page.
 
     Args:
-        found: what `doubt.json` holds.
+        doubt: what `doubt.json` holds.
         out: the report folder.
 
     Returns:
         The path of the page.
     """
-    files.write_text(out / PAGE, render("doubt.html", **parts(found, out)))
+    files.write_text(out / PAGE, render("doubt.html", doubt=draw_doubt(doubt, out)))
     return out / PAGE
 
 
-def parts(found: dict[str, Any], out: Path) -> dict[str, Any]:
-    """What `templates/parts/doubt.html` needs; draws the figure into the report folder."""
+def draw_doubt(doubt: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Draw the figure into the report folder; with it, the result is what `templates/parts/doubt.html` needs."""
     with style():
-        drawing = _risk_coverage(found["methods"])
+        drawing = _risk_coverage(doubt["methods"])
     save(drawing, out / FOLDER / "risk_coverage.png")
-    label = "Share of wrong answers among those kept, by share of images referred"
-    return {"found": found, "drawings": {"risk_coverage": svg(drawing, label)}}
+    label = "Share of wrong answers among the images kept, by share of images referred"
+    return {**doubt, "drawings": {"risk_coverage": svg(drawing, label)}}
 
 
 def _risk_coverage(methods: list[dict[str, Any]]) -> Figure:
@@ -49,8 +49,8 @@ def _risk_coverage(methods: list[dict[str, Any]]) -> Figure:
     axes.set(
         xlim=(0, 0.95),
         ylim=(0, 1.45 * top),  # room for the legend
-        xlabel="images handed back, the most doubtful first",
-        ylabel="wrong among the rest",
+        xlabel="images referred, the most doubtful first",
+        ylabel="wrong among the images kept",
     )
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, 0))

@@ -19,13 +19,14 @@ from matplotlib.ticker import PercentFormatter
 
 from melascope import files
 from melascope.labels import WORDS
+from melascope.report import filters
 
 INK, MUTED, GRID, PAPER = "#17212b", "#566472", "#e6eaee", "#ffffff"
 BLUE, ORANGE = "#1f5fa8", "#b8500f"
 # Colours of a drawing, and the variables of templates/base.html that take their place in a page.
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", BLUE: "blue", ORANGE: "orange"}
 FOLDER = "figures"  # in a report folder
-FEW = 10  # images in a bin below which its observed share is not drawn
+_MIN_IN_BIN = 10  # images; the observed share of a smaller bin is not drawn
 _STYLE: Any = {
     "font.size": 10,
     "font.family": "sans-serif",
@@ -68,7 +69,7 @@ def canvas(width: float = 4.5, height: float = 4.1) -> tuple[Figure, Axes]:
 
 
 def svg(figure: Figure, label: str) -> Markup:
-    """A drawing as SVG to stand in a page; `label` tells what it shows to who cannot see it."""
+    """A drawing as SVG to stand in a page; `label` describes it to people who cannot see it."""
     with style():
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -98,16 +99,16 @@ def save(figure: Figure, path: Path) -> None:
         beside.write_bytes(png(figure))
 
 
-def of_target(target: str, found: dict[str, Any]) -> dict[str, Figure]:
+def of_target(target: str, result: dict[str, Any]) -> dict[str, Figure]:
     """The drawings of one target of `metrics.json`, by name; those that are not defined are absent."""
     with style():
         made = {}
-        if found["curves"]["roc"]:
-            made["roc"] = _roc(target, found)
-            made["precision_recall"] = _precision_recall(target, found)
-            made["decision"] = _decision(target, found)
-        made["calibration"] = _calibration(target, found)
-        made["confusion"] = _confusion(target, found)
+        if result["curves"]["roc"]:
+            made["roc"] = _roc(target, result)
+            made["precision_recall"] = _precision_recall(target, result)
+            made["decision"] = _decision(target, result)
+        made["calibration"] = _calibration(target, result)
+        made["confusion"] = _confusion(target, result)
         return made
 
 
@@ -123,11 +124,11 @@ def _curve(axes: Axes, curve: dict[str, list[float]]) -> None:
     axes.plot(curve["x"], curve["y"], color=BLUE)
 
 
-def _operating_points(axes: Axes, found: dict[str, Any], x: str, y: str, falls: bool) -> None:
+def _operating_points(axes: Axes, result: dict[str, Any], x: str, y: str, falls: bool) -> None:
     """Mark both thresholds on a curve that falls or rises, their names where it leaves room."""
     marked: list[tuple[float, float]] = []
     for where, marker in (("at_threshold", "o"), ("at_half", "s")):
-        at = found[where]
+        at = result[where]
         across, up = at[x]["value"], at[y]["value"]
         if across is None or up is None:
             continue
@@ -151,41 +152,41 @@ def _operating_points(axes: Axes, found: dict[str, Any], x: str, y: str, falls: 
         marked.append((across, up))
 
 
-def _roc(target: str, found: dict[str, Any]) -> Figure:
+def _roc(target: str, result: dict[str, Any]) -> Figure:
     no, yes = WORDS[target]
     figure, axes = canvas()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    curve = found["curves"]["roc"]
+    curve = result["curves"]["roc"]
     _curve(axes, {name: [0, *values] for name, values in curve.items()})
-    _operating_points(axes, found, "specificity", "sensitivity", falls=False)
-    axes.set_title(f"ROC-AUC {interval(found['roc_auc'], 3)}")
+    _operating_points(axes, result, "specificity", "sensitivity", falls=False)
+    axes.set_title(f"ROC-AUC {filters.figure(result['roc_auc'])}")
     _square(axes, f"called {yes} though {no} (1 - specificity)", f"{yes} caught (sensitivity)")
     return figure
 
 
-def _precision_recall(target: str, found: dict[str, Any]) -> Figure:
+def _precision_recall(target: str, result: dict[str, Any]) -> Figure:
     _, yes = WORDS[target]
     figure, axes = canvas()
-    share = found["n_positive"] / found["n"]
+    share = result["n_positive"] / result["n"]
     axes.axhline(share, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.text(0.01, share + 0.015, f"chance: {share:.0%}", color=MUTED)
-    _curve(axes, found["curves"]["pr"])
-    _operating_points(axes, found, "sensitivity", "precision", falls=True)
-    axes.set_title(f"PR-AUC {interval(found['pr_auc'], 3)}")
+    _curve(axes, result["curves"]["pr"])
+    _operating_points(axes, result, "sensitivity", "precision", falls=True)
+    axes.set_title(f"PR-AUC {filters.figure(result['pr_auc'])}")
     _square(axes, f"{yes} caught (recall, sensitivity)", f"{yes} among those called so (precision)")
     return figure
 
 
-def _calibration(target: str, found: dict[str, Any]) -> Figure:
+def _calibration(target: str, result: dict[str, Any]) -> Figure:
     _, yes = WORDS[target]
     figure = Figure(figsize=(4.5, 4.1), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    bins = found["curves"]["calibration"]
-    shown = [b for b in bins if b["n"] >= FEW and b["low"] is not None]
+    bins = result["curves"]["calibration"]
+    shown = [b for b in bins if b["n"] >= _MIN_IN_BIN and b["low"] is not None]
     x, y = [b["predicted"] for b in shown], [b["observed"] for b in shown]
     axes.vlines(x, [b["low"] for b in shown], [b["high"] for b in shown], color=BLUE, linewidth=1.3)
-    before = [b for b in found["curves"]["uncalibrated"] if b["n"] >= FEW]
+    before = [b for b in result["curves"]["uncalibrated"] if b["n"] >= _MIN_IN_BIN]
     axes.plot(
         [b["predicted"] for b in before],
         [b["observed"] for b in before],
@@ -196,13 +197,15 @@ def _calibration(target: str, found: dict[str, Any]) -> Figure:
         clip_on=False,
         label="before calibration",
     )
-    axes.plot(x, y, "o", color=BLUE, markersize=5.5, clip_on=False, label="as told")
-    axes.legend(loc="lower right" if found["at_threshold"]["threshold"] < 0.4 else "center right", fontsize=9)
-    axes.set_title(f"Calibration error {interval(found['calibration_error'], 3)}")
+    axes.plot(x, y, "o", color=BLUE, markersize=5.5, clip_on=False, label="after calibration")
+    axes.legend(
+        loc="lower right" if result["at_threshold"]["threshold"] < 0.4 else "center right", fontsize=9
+    )
+    axes.set_title(f"Calibration error {filters.figure(result['calibration_error'])}")
     _square(axes, "", f"observed share of {yes}")
     counts.bar([b["predicted"] for b in bins], [b["n"] for b in bins], width=0.03, color=BLUE, alpha=0.55)
     for where in ("at_threshold", "at_half"):
-        at = found[where]["threshold"]
+        at = result[where]["threshold"]
         for panel in (axes, counts):
             panel.axvline(at, color=ORANGE, linewidth=1.1, linestyle="-" if where == "at_threshold" else ":")
         high = at < 0.4  # the bins lie along the diagonal
@@ -220,11 +223,11 @@ def _calibration(target: str, found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _decision(target: str, found: dict[str, Any]) -> Figure:
+def _decision(target: str, result: dict[str, Any]) -> Figure:
     _, yes = WORDS[target]
     figure, axes = canvas()
-    curve = found["curves"]["benefit"]
-    x, share = np.array(curve["x"]), found["n_positive"] / found["n"]
+    curve = result["curves"]["benefit"]
+    x, share = np.array(curve["x"]), result["n_positive"] / result["n"]
     everyone = share - (1 - share) * x / (1 - x)
     top = max(curve["high"])
     axes.axhline(0, color=MUTED, linewidth=1)
@@ -253,11 +256,11 @@ def _decision(target: str, found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _confusion(target: str, found: dict[str, Any]) -> Figure:
+def _confusion(target: str, result: dict[str, Any]) -> Figure:
     words = WORDS[target]
     figure = Figure(figsize=(4.5, 4.1), layout="constrained")
     for axes, where in zip(figure.subplots(2, 1), ("at_threshold", "at_half"), strict=True):
-        at = found[where]
+        at = result[where]
         cells = at["confusion"]
         table = np.array([[cells["tn"], cells["fp"]], [cells["fn"], cells["tp"]]])
         rows = table.sum(axis=1, keepdims=True)
@@ -265,8 +268,8 @@ def _confusion(target: str, found: dict[str, Any]) -> Figure:
             colour = BLUE if i == j else ORANGE
             share = table[i, j] / rows[i, 0] if rows[i, 0] else 0.0
             axes.fill([j, j + 1, j + 1, j], [i, i, i + 1, i + 1], color=colour, alpha=0.08 + 0.42 * share)
-            told = f"{table[i, j]:,}" + (f"  ({share:.0%})" if rows[i, 0] else "")
-            axes.text(j + 0.5, i + 0.5, told, ha="center", va="center", fontsize=11)
+            text = f"{table[i, j]:,}" + (f"  ({share:.0%})" if rows[i, 0] else "")
+            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=11)
         axes.set_title(f"At the {_named(at['threshold'], where)}")
         axes.set(xlim=(0, 2), ylim=(2, 0))
         axes.set_xticks([0.5, 1.5], [f"called {word}" for word in words])
@@ -279,12 +282,3 @@ def _confusion(target: str, found: dict[str, Any]) -> Figure:
 
 def _named(threshold: float, where: str) -> str:
     return f"clinical threshold {threshold:.2f}" if where == "at_threshold" else f"threshold {threshold:.1f}"
-
-
-def interval(figure: dict[str, Any] | None, digits: int) -> str:
-    """A figure of `metrics.json` as text: `0.861 (0.835 to 0.885)`."""
-    if figure is None or figure["value"] is None:
-        return "not defined"
-    if figure["low"] is None:
-        return f"{figure['value']:.{digits}f} (no interval)"
-    return f"{figure['value']:.{digits}f} ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"

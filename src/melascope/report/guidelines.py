@@ -2,7 +2,7 @@
 
 TRIPOD+AI: Collins et al. (2024), BMJ 385:e078378. STARD-AI: Sounderajah et al. (2025), Nature Medicine,
 doi:10.1038/s41591-025-03953-8. CLAIM 2024: Tejani et al. (2024), Radiology: Artificial Intelligence 6(4):e240300. Items
-are named by their topic; the guidelines themselves say what each asks.
+are named by their topic; the guidelines define what each asks.
 """
 
 from collections.abc import Collection
@@ -17,9 +17,9 @@ SURE, FAILS, NOT_FOR = (
 FIGURES, AGAIN = "report, all figures", "report, how to get this again"
 MODEL, USE, TRAINING = "card, the model", "card, intended use", "card, training"
 DATA, REFUSALS, CLINICS = "card, data", "card, refusals", "card, other clinics"
-STRESS, ATTRIBUTION, DOUBT = (
+STRESS, LESION, DOUBT = (
     "report 5, under stress",
-    "report 5, without the lesion",
+    "report 5, lesion or surroundings",
     "report 4, measures of doubt",
 )
 AUDIT = "audit of the data set"
@@ -37,12 +37,12 @@ class Item(NamedTuple):
     where: tuple[str, ...] = ()
     """Places that answer it; none: only the authors of a study can."""
     lacks: str = ""
-    """What these places do not tell."""
+    """What these places lack."""
 
 
 _SETTING = "setting and dates of the sources"
 _EXPERTISE = "the training that users need"
-_RATERS = "who gave the diagnoses, how, and how far they agree: the archive does not tell"
+_RATERS = "who gave the diagnoses, how, and how far they agree: the archive does not record it"
 
 TRIPOD_AI = (
     Item("1", "Title: kind of study, population, outcome"),
@@ -122,7 +122,7 @@ STARD_AI = (
     Item("5", "Prospective or retrospective", (FAILS,)),
     Item("6", "Ethical approval"),
     Item("7", "Eligibility of participants and of data", (DATA, AUDIT), "criteria of the sources"),
-    Item("8", "How eligible participants were found"),
+    Item("8", "How eligible participants were identified"),
     Item("9", "Setting, location, dates"),
     Item("10", "Consecutive, random or convenience series", (FAILS,)),
     Item(
@@ -132,7 +132,12 @@ STARD_AI = (
         "what it was collected for",
     ),
     Item("12", "Annotation of the data set"),
-    Item("13", "Devices of acquisition, and software", (MODEL, AGAIN), "devices: the archive does not tell"),
+    Item(
+        "13",
+        "Devices of acquisition, and software",
+        (MODEL, AGAIN),
+        "devices: the archive does not record them",
+    ),
     Item("14", "Protocol of acquisition, and preprocessing", (MODEL, AUDIT), "protocols of acquisition"),
     Item("15a", "Index test, in detail", (MODEL, TRAINING, AGAIN)),
     Item("15b", "Development of the index test, and partition of data", (TRAINING, DATA)),
@@ -148,7 +153,7 @@ STARD_AI = (
     Item("20", "Missing data", (WHOM,)),
     Item("21", "Analyses of variability", (FAILS, STRESS, CLINICS)),
     Item("22", "Sample size", (WHOM,), "a calculation of the size needed"),
-    Item("23", "Analysis of errors and of fairness", (FAILS, ATTRIBUTION, DOUBT)),
+    Item("23", "Analysis of errors and of fairness", (FAILS, LESION, DOUBT)),
     Item("24", "Flow of participants", (WHOM, AUDIT)),
     Item("25", "Characteristics of participants and images", (WHOM, FAILS)),
     Item("26a", "Severity among those with the condition", (WHOM,), "thickness or stage"),
@@ -201,7 +206,7 @@ CLAIM_2024 = (
     Item("28", "Metrics of performance", (WELL, FIGURES)),
     Item("29", "Uncertainty", (WELL, AGAIN)),
     Item("30", "Robustness", (STRESS,)),
-    Item("31", "Explainability, and whether it was validated", (ATTRIBUTION,)),
+    Item("31", "Explainability, and whether it was validated", (LESION,)),
     Item("32", "Evaluation on internal data", (WELL,)),
     Item("33", "Testing on external data", (CLINICS,)),
     Item("34", "Registration of a clinical trial"),
@@ -209,7 +214,7 @@ CLAIM_2024 = (
     Item("36", "Characteristics in each partition", (WHOM,), "those of the other partitions"),
     Item("37", "Performance on all partitions", (WELL, MODEL)),
     Item("38", "Accuracy and its precision, weak subgroups", (WELL, SURE, FAILS)),
-    Item("39", "Analysis of failures", (FAILS, ATTRIBUTION)),
+    Item("39", "Analysis of failures", (FAILS, LESION)),
     Item("40", "Limitations", (FAILS,)),
     Item("41", "Implications for practice", (USE, NOT_FOR)),
     Item("42", "Protocol or further details", (AGAIN,)),
@@ -230,23 +235,22 @@ def answers(there: Collection[str]) -> dict[str, list[dict[str, Any]]]:
         By guideline a row an item: `number`, `topic`, `status` (of `STATUSES`), `where`, and
         `lacks`, words for what is missing.
     """
-    told = {}
+    answered = {}
     for name, items in GUIDELINES.items():
         rows = []
         for item in items:
-            found = [place for place in item.where if place in ALWAYS or place in there]
-            gone = [place for place in item.where if place not in found]
-            lacks = [item.lacks] if item.lacks and found else []
-            lacks += [f"not measured: {place}" for place in gone]
-            status = STATUSES[2 if not found else 1 if lacks else 0]
+            where = [place for place in item.where if place in ALWAYS or place in there]
+            lacks = [item.lacks] if item.lacks and where else []
+            lacks += [f"not measured: {place}" for place in item.where if place not in where]
+            status = STATUSES[2 if not where else 1 if lacks else 0]
             rows.append(
                 {
                     "number": item.number,
                     "topic": item.topic,
                     "status": status,
-                    "where": found,
+                    "where": where,
                     "lacks": "; ".join(lacks),
                 }
             )
-        told[name] = rows
-    return told
+        answered[name] = rows
+    return answered

@@ -1,14 +1,16 @@
 """Pages: one self-contained HTML file each, from a template in `templates/` that extends `base.html`."""
 
 import base64
-import io
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from melascope import __version__
+from melascope import __version__, images
+from melascope.images import Pixels
+from melascope.labels import NOT_RECORDED, NOTICE
 from melascope.model.card import INTENDED_USE
+from melascope.report import filters
 
 
 @cache
@@ -20,7 +22,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(version=__version__, intended_use=INTENDED_USE)
+    environment.globals.update(
+        version=__version__, notice=NOTICE, intended_use=INTENDED_USE, not_recorded=NOT_RECORDED
+    )
+    environment.filters |= {f.__name__: f for f in filters.ALL}
     return environment
 
 
@@ -35,11 +40,9 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(values)
 
 
-def picture(image: Image.Image) -> str:
+def picture(image: Pixels | Image.Image) -> str:
     """An image as an address that a page can hold in itself, as JPEG."""
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=85)
-    return data_uri(data.getvalue(), "image/jpeg")
+    return data_uri(images.encoded(image, "JPEG", quality=85), "image/jpeg")
 
 
 def data_uri(data: bytes, media_type: str) -> str:

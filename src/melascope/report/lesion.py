@@ -1,11 +1,10 @@
-"""`lesion.html`: what the answers rest on, and whether the heat maps say so."""
+"""`lesion.html`: whether answers come from the lesion, and whether heat maps show it."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from melascope import files
@@ -17,11 +16,11 @@ from melascope.report.html import picture, render
 PAGE = "lesion.html"
 
 
-def write(found: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> Path:
-    """Draw `figures/attribution_*.png` and write the page.
+def write(lesion: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> Path:
+    """Draw `figures/lesion_*.png` and write the page.
 
     Args:
-        found: what `lesion.json` holds.
+        lesion: what `lesion.json` holds.
         examples: from `melascope.evaluate.lesion.measure`.
         out: the report folder.
 
@@ -29,22 +28,25 @@ def write(found: dict[str, Any], examples: list[dict[str, Any]], out: Path) -> P
         The path of the page.
     """
     shown = [_pictures(example) for example in examples]
-    files.write_text(out / PAGE, render("lesion.html", **parts(found, out), examples=shown))
+    files.write_text(out / PAGE, render("lesion.html", lesion=draw_lesion(lesion, out), examples=shown))
     return out / PAGE
 
 
-def parts(found: dict[str, Any], out: Path) -> dict[str, Any]:
-    """What `templates/parts/lesion.html` needs; draws the figures into the report folder."""
+def draw_lesion(lesion: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Draw the figures into the report folder; with them, the result is what `templates/parts/lesion.html` needs."""
     with style():
         drawn = {
-            "parts": ("ROC-AUC on whole images, without the lesion, and on the lesion alone", _parts(found)),
-            "faithful": ("Deleting and inserting by heat and by chance", _faithful(found["faithful"])),
+            "parts": (
+                "ROC-AUC on whole images, without the lesion, and on the lesion alone",
+                _parts(lesion["parts"]),
+            ),
+            "faithful": ("Deleting and inserting by heat and by chance", _faithful(lesion["faithful"])),
         }
     drawings = {}
     for name, (title, figure) in drawn.items():
-        save(figure, out / FOLDER / f"attribution_{name}.png")
+        save(figure, out / FOLDER / f"lesion_{name}.png")
         drawings[name] = svg(figure, title)
-    return {"found": found, "drawings": drawings, "told": PARTS}
+    return {**lesion, "drawings": drawings, "words": PARTS}
 
 
 def _pictures(example: dict[str, Any]) -> dict[str, Any]:
@@ -52,18 +54,18 @@ def _pictures(example: dict[str, Any]) -> dict[str, Any]:
     outlined = example["whole"].copy()
     outlined[mask & ~binary_erosion(mask, iterations=2)] = (255, 255, 255)
     _, overlay = pair(example["whole"], example["cam"], SIDE)
-    shown = (Image.fromarray(outlined), overlay, *(Image.fromarray(example[p]) for p in list(PARTS)[1:]))
+    shown = (outlined, overlay, *(example[part] for part in list(PARTS)[1:]))
     return {**example, "pictures": [picture(image) for image in shown]}
 
 
-def _parts(found: dict[str, Any]) -> Figure:
-    told = {target: parts for target, parts in found["parts"].items() if not parts["reason"]}
+def _parts(by_target: dict[str, Any]) -> Figure:
+    measured = {target: parts for target, parts in by_target.items() if not parts["reason"]}
     figure = Figure(figsize=(4.6, 2.9), layout="constrained")
     axes = figure.add_subplot()
-    for k, (target, parts) in enumerate(told.items()):
+    for k, (target, parts) in enumerate(measured.items()):
         colour = (BLUE, ORANGE)[k]
         for y, name in enumerate(PARTS):
-            at, row = y + (k - (len(told) - 1) / 2) * 0.24, parts[name]
+            at, row = y + (k - (len(measured) - 1) / 2) * 0.24, parts[name]
             if row["low"] is not None:
                 axes.hlines(at, row["low"], row["high"], color=colour, linewidth=1.8)
             axes.plot(row["value"], at, "o", color=colour, label=target if y == 0 else None)

@@ -1,4 +1,4 @@
-"""`search.html`: the trials of a search, how they learned, and what seems to matter."""
+"""`search.html`: the trials of a search, their learning curves, and their scores by setting."""
 
 from pathlib import Path
 from typing import Any
@@ -18,53 +18,53 @@ _LOGARITHMIC = ("rate", "weight_decay")
 _ROW = 3  # panels side by side
 
 
-def write(found: Found, asked: Search, out: Path) -> Path:
+def write(result: Found, asked: Search, out: Path) -> Path:
     """Draw the figures of a search, `figures/search_*.png`, and write its page.
 
     Args:
-        found: from `melascope.learn.search`.
+        result: from `melascope.learn.search`.
         asked: what was searched.
         out: the search folder.
 
     Returns:
         The path of the page.
     """
-    judged = found.trials[found.trials["score"].notna()]
+    scored = result.trials[result.trials["score"].notna()]
     drawings: list[dict[str, Any]] = []
-    if len(judged):
+    if len(scored):
         with style():
             drawn = {
-                "curves": ("Score after each epoch", _curves(found)),
-                "settings": ("Score by setting", _settings(judged, asked.names, found.best)),
+                "curves": ("Score after each epoch", _curves(result)),
+                "settings": ("Score by setting", _settings(scored, asked.names, result.best)),
             }
         for name, (title, figure) in drawn.items():
             save(figure, out / FOLDER / f"search_{name}.png")
             drawings.append({"title": title, "svg": svg(figure, title)})
-    best = found.trials[found.trials["number"] == found.best].to_dict("records")
+    best = result.trials[result.trials["number"] == result.best].to_dict("records")
     page = render(
         "search.html",
         best=best[0] if best else None,
         drawings=drawings,
         names=asked.names,
         given=asked.settings,
-        rows=found.trials.sort_values("score", ascending=False).to_dict("records"),
-        states=found.trials["state"].value_counts().to_dict(),
-        epochs=int(found.trials["epochs_run"].sum()),
-        whole=int(found.trials["epochs"].sum())
-        if "epochs" in found.trials
-        else len(found.trials) * asked.settings.epochs,
-        seconds=found.trials["seconds"].sum(),
+        rows=result.trials.sort_values("score", ascending=False).to_dict("records"),
+        states=result.trials["state"].value_counts().to_dict(),
+        epochs=int(result.trials["epochs_run"].sum()),
+        whole=int(result.trials["epochs"].sum())
+        if "epochs" in result.trials
+        else len(result.trials) * asked.settings.epochs,
+        seconds=result.trials["seconds"].sum(),
     )
     files.write_text(out / PAGE, page)
     return out / PAGE
 
 
-def _curves(found: Found) -> Figure:
+def _curves(result: Found) -> Figure:
     figure = Figure(figsize=(7.5, 3.8), layout="constrained")
     axes = figure.subplots()
-    states = found.trials.set_index("number")["state"]
-    for number, curve in found.curves.items():
-        complete, best = states[number] == "complete", number == found.best
+    states = result.trials.set_index("number")["state"]
+    for number, curve in result.curves.items():
+        complete, best = states[number] == "complete", number == result.best
         axes.plot(
             list(curve),
             list(curve.values()),
@@ -90,24 +90,24 @@ def _curves(found: Found) -> Figure:
     return figure
 
 
-def _settings(judged: pd.DataFrame, names: tuple[str, ...], best: int | None) -> Figure:
+def _settings(scored: pd.DataFrame, names: tuple[str, ...], best: int | None) -> Figure:
     rows = -(-len(names) // _ROW)
     figure = Figure(figsize=(7.5, 2.3 * rows), layout="constrained")
     panels = figure.subplots(rows, _ROW, sharey=True, squeeze=False)
-    complete, first = judged["state"] == "complete", judged["number"] == best
+    complete, first = scored["state"] == "complete", scored["number"] == best
     for axes, name in zip(panels.flat, names, strict=False):
-        axes.plot(judged[name][~complete], judged["score"][~complete], "x", color=MUTED, markersize=5)
-        axes.plot(judged[name][complete], judged["score"][complete], "o", color=BLUE, markersize=5)
+        axes.plot(scored[name][~complete], scored["score"][~complete], "x", color=MUTED, markersize=5)
+        axes.plot(scored[name][complete], scored["score"][complete], "o", color=BLUE, markersize=5)
         axes.plot(
-            judged[name][first],
-            judged["score"][first],
+            scored[name][first],
+            scored["score"][first],
             "o",
             color=ORANGE,
             markersize=8,
             markeredgecolor=PAPER,
         )
         if name in _LOGARITHMIC:
-            ends = np.log10([judged[name].min(), judged[name].max()])
+            ends = np.log10([scored[name].min(), scored[name].max()])
             axes.set(xscale="log", xlim=10.0 ** np.array([np.floor(ends[0]), np.ceil(ends[1])]))
             # Of a narrow range, names of minor ticks would lie on each other.
             axes.xaxis.set_minor_formatter(NullFormatter())

@@ -16,47 +16,44 @@ PAGE = "stress.html"
 _SIDE = 200
 
 
-def write(found: dict[str, Any], examples: list[Example], out: Path) -> Path:
+def write(stress: dict[str, Any], examples: list[Example], out: Path) -> Path:
     """Draw `figures/stress.png` and write the page.
 
     Args:
-        found: what `stress.json` holds.
+        stress: what `stress.json` holds.
         examples: from `melascope.evaluate.stress.measure`.
         out: the report folder.
 
     Returns:
         The path of the page.
     """
-    shown = parts(found, out)
+    shown = draw_stress(stress, out)
     galleries = []
     for row in shown["worst"]:
         pairs = [_pair(example) for example in examples if example.change == row["change"]]
         if pairs:
             galleries.append({"row": row, "figures": pairs})
-    files.write_text(out / PAGE, render("stress.html", **shown, galleries=galleries))
+    files.write_text(out / PAGE, render("stress.html", stress=shown, galleries=galleries))
     return out / PAGE
 
 
-def parts(found: dict[str, Any], out: Path) -> dict[str, Any]:
-    """What `templates/parts/stress.html` needs; draws the figure into the report folder."""
-    rows = found["changes"]
+def draw_stress(stress: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Draw the figure into the report folder; with it, the result is what `templates/parts/stress.html` needs."""
+    rows = stress["changes"]
     with style():
         drawing = _forest(rows)
     save(drawing, out / FOLDER / "stress.png")
     strongest = {row["change"]: row for row in rows}  # the last level of each
     return {
-        "found": found,
+        **stress,
         "worst": sorted(strongest.values(), key=lambda row: -row["flipped"]["value"]),
         "drawings": {"stress": svg(drawing, "Labels that change and change of ROC-AUC, by change and level")},
     }
 
 
 def _pair(example: Example) -> dict[str, Any]:
-    shown = [Image.fromarray(p).resize((_SIDE, _SIDE)) for p in (example.pixels, example.changed)]
-    return {
-        "example": example,
-        "pictures": [picture(item) for item in shown],
-    }
+    pictures = (Image.fromarray(p).resize((_SIDE, _SIDE)) for p in (example.pixels, example.changed))
+    return {"example": example, "pictures": [picture(image) for image in pictures]}
 
 
 def _forest(rows: list[dict[str, Any]]) -> Figure:
