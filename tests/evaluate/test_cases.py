@@ -171,7 +171,7 @@ def test_the_command_writes_the_table_and_the_page(report, tmp_path):
         min(n, 24) for n in (*counts.values(), len(review))
     )
     assert not re.search(r'(src|href)="(?!data:)', page)  # asks nothing of the network
-    assert "it is not evidence" in page
+    assert "It is not evidence" in page
     assert "never replaces" in page
     assert "24 of" in page
     for warning in json.loads((report / "metrics.json").read_text())["warnings"]:

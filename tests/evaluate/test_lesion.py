@@ -75,7 +75,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, data: Path, where: np.ndarray) -> dict
     )
     assert result.exit_code == 0, result.output
     page = (data / "out" / "lesion.html").read_text()
-    assert "What the answers rest on" in page
+    assert "Lesion or surroundings" in page
     assert "never replaces one" in page
     assert "lesion alone 0&nbsp;%" in " ".join(page.split())
     return json.loads((data / "out" / "lesion.json").read_text())

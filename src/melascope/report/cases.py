@@ -84,7 +84,7 @@ def write(
         threshold=predictor.card.threshold["malignant"],
         sensitivity=predictor.card.sensitivity,
         rule=rule,
-        judged=len(findings.judged),
+        images=len(findings.judged),
         refused=int((findings.judged["status"] == "refused").sum()),
         gone=findings.gone,
         errors=_errors(findings.judged),
