@@ -77,7 +77,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, data: Path, where: np.ndarray) -> dict
     page = (data / "out" / "lesion.html").read_text()
     assert "Lesion or surroundings" in page
     assert "never replaces one" in page
-    assert "lesion alone 0&nbsp;%" in " ".join(page.split())
+    assert "lesion alone 0 %" in " ".join(page.split())
     return json.loads((data / "out" / "lesion.json").read_text())
 
 

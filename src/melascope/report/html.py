@@ -8,7 +8,7 @@ from PIL import Image
 
 from melascope import __version__, images
 from melascope.images import Pixels
-from melascope.labels import NOT_RECORDED, NOTICE
+from melascope.labels import NOT_RECORDED
 from melascope.model.card import INTENDED_USE
 from melascope.report import filters
 
@@ -22,9 +22,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
-        version=__version__, notice=NOTICE, intended_use=INTENDED_USE, not_recorded=NOT_RECORDED
-    )
+    environment.globals.update(version=__version__, intended_use=INTENDED_USE, not_recorded=NOT_RECORDED)
     environment.filters |= {f.__name__: f for f in filters.ALL}
     return environment
 
