@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image as Pictures
 
+from melascope import intervals
 from melascope.evaluate.figure import Measured
 from melascope.evaluate.metrics import Ranked, Sample
 from melascope.report.figures import BLUE, MUTED, png, style

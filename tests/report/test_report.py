@@ -15,6 +15,7 @@ from helpers.models import MALIGNANT_ONLY
 from melascope import files
 from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess
+from melascope.evaluate.stress import FORMAT
 from melascope.report import figures, page
 from melascope.report.html import data_uri, render
 
@@ -104,7 +105,7 @@ def test_chapters_of_the_same_model_are_on_the_page(tmp_path: Path) -> None:
     predictions().to_parquet(tmp_path / "predictions.parquet")
     share = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 40}
     result = {
-        "format": 1,
+        "format": FORMAT,
         "command": "melascope stress a b --out c",
         "model": metrics["model"]["identity"],
         "threshold": metrics["model"]["threshold"]["malignant"],
@@ -113,12 +114,12 @@ def test_chapters_of_the_same_model_are_on_the_page(tmp_path: Path) -> None:
         "roc_auc": 0.9,
         "resampling": {},
         "changes": [
-            {"change": "hair", "level": 5, "told": "5 hairs", "refused": 0.0}
+            {"change": "hair", "level": 5, "description": "5 hairs", "refused": 0.0}
             | dict.fromkeys(("roc_auc_change", "flipped", "lost", "alarms"), share)
         ],
     }
     other = {"model": "another@0123456789ab"}
-    for changes in (other, {"threshold": 0.9}, {"data": {"hash": "0"}}, {"format": 0}):
+    for changes in (other, {"threshold": 0.9}, {"data": {"hash": "0"}}, {"format": FORMAT - 1}):
         files.write_text(tmp_path / "stress.json", json.dumps({**result, **changes}))
         assert page.chapters(metrics, tmp_path) == {}, changes
     for changes, shown in (({}, True), (other, False)):
