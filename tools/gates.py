@@ -15,7 +15,7 @@ from models import MODELS, WORK, percent, tiles
 
 from melascope import files
 from melascope.infer.predictor import Predictor
-from melascope.learn import fit_gate
+from melascope.learn import fit_gate, gate_examples
 from melascope.model.folder import ModelFiles
 from melascope.prepare.tree import images_of
 
@@ -27,7 +27,7 @@ def refused(model: Path, data: Path, others: dict[str, list[str]], seed: int) ->
         files.copy(model.with_suffix(".onnx"), copy.with_suffix(".onnx"))
         ModelFiles(model.with_suffix(".keras")).copy(ModelFiles(copy), model.name)
         predictor = Predictor.load(copy)
-        examples = fit_gate.gather(data, predictor.card.input_size, others, seed)
+        examples = gate_examples.gather(data, predictor.card.input_size, others, seed)
         gate = fit_gate.fit(copy, predictor.gate_features, examples).gate
     return {**gate["refused"], **{f"unseen {k}": v for k, v in gate["false_refusals_unseen"].items()}}
 

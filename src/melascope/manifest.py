@@ -106,7 +106,7 @@ def read(folder: str | Path) -> pd.DataFrame:
 
 def data_set(source: "pd.Series[Any]") -> "pd.Series[Any]":
     """The data set of each source: a source is `SET`, or `SET/CLINIC` where the clinic is known."""
-    return source.astype(str).str.partition("/")[0]
+    return source.astype(str).str.split("/").str[0]  # `partition` fails on a table without rows
 
 
 def allows_leaks(folder: str | Path) -> bool:

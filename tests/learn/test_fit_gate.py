@@ -1,7 +1,8 @@
-"""The gate: fitted on drawn lesions, it knows others, refuses what is none, and says so."""
+"""The gate: fitted to drawn lesions, it passes others, refuses other images, and its card says so."""
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from helpers import models
-from helpers.datasets import make_data
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import ModelError
 from melascope.infer.predictor import Predictor
-from melascope.learn import fit_gate
+from melascope.learn import fit_gate, gate_examples, training
 from melascope.model.card import Card
 from melascope.model.folder import ModelFiles
-from melascope.model.gate import Gate
 from melascope.synthetic import MELANOMA, NEVUS, Style, draw
 from melascope.synthetic.clutter import KINDS, clutter
 
@@ -56,8 +55,9 @@ def _data(folder: Path, images: int = 144) -> Path:
     return folder
 
 
-def _fit(model: Path, data: Path) -> Card:
-    return fit_gate.fit(model, Predictor.load(model).gate_features, fit_gate.gather(data, models.SIZE))
+def _fit(model: Path, data: Path, drawn: int) -> Card:
+    examples = gate_examples.gather(data, models.SIZE, drawn=drawn)
+    return fit_gate.fit(model, Predictor.load(model).gate_features, examples)
 
 
 @pytest.fixture(scope="module")
@@ -65,24 +65,13 @@ def gated(tmp_path_factory) -> tuple[Path, Path, Card]:
     """A tiny model with a gate, and the data that it was fitted on."""
     folder = tmp_path_factory.mktemp("gated")
     data = _data(folder / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit_gate, "_DRAWN", 40)
-        models.build().save(folder / "tiny.keras")
-        models.write_card(folder / "tiny.keras")
-        card = _fit(folder / "tiny.keras", data)
+    models.build().save(folder / "tiny.keras")
+    models.write_card(folder / "tiny.keras")
+    card = _fit(folder / "tiny.keras", data, drawn=40)
     return folder / "tiny.keras", data, card
 
 
-def test_every_kind_is_drawn_from_its_seed_alone():
-    for kind in KINDS:
-        pictures = [clutter(kind, seed, 96) for seed in (1, 2)]
-        assert (clutter(kind, 1, 96) == pictures[0]).all()
-        assert (pictures[0] != pictures[1]).any()
-        assert pictures[0].shape == (96, 96, 3)
-    assert len({clutter(kind, 3, 64).tobytes() for kind in KINDS}) == len(KINDS)
-
-
-def test_it_knows_lesions_and_refuses_what_is_none(gated, tmp_path):
+def test_lesions_pass_and_other_images_are_refused(gated, tmp_path):
     model, data, card = gated
     table = manifest.read(data)
     unseen = manifest.usable(table, "test")["path"].tolist()
@@ -98,13 +87,13 @@ def test_it_knows_lesions_and_refuses_what_is_none(gated, tmp_path):
     assert np.mean([answer.status == "refused" for answer in answers]) >= 0.75
     refused = next(answer for answer in answers if answer.status == "refused")
     assert refused.label is None
-    assert refused.malignant is not None  # what it would have said is still there
+    assert refused.malignant is not None  # the probability is still there
     assert "dermoscopic image of a skin lesion" in "".join(answer.reason or "" for answer in answers)
     assert set(card.gate["refused"]) == {*KINDS, "photographs", "clinical: close-up"}
     assert set(card.gate["false_refusals"]) == {"clinic 0", "clinic 1"}
 
 
-def test_what_the_card_says_of_the_gate_is_what_the_gate_does(gated):
+def test_the_card_describes_what_the_gate_does(gated):
     model, data, card = gated
     validation = manifest.usable(manifest.read(data), "validation")
     predictor = Predictor.load(model)
@@ -112,24 +101,22 @@ def test_what_the_card_says_of_the_gate_is_what_the_gate_does(gated):
     strange = pd.Series(["does not look like" in reason for reason in reasons], index=validation["source"])
     for source, share in card.gate["false_refusals"].items():
         assert strange[source].mean() == pytest.approx(share)
-    assert max(card.gate["false_refusals_unseen"].values(), default=0) <= fit_gate.MOST_FALSE
+    assert max(card.gate["false_refusals_unseen"].values(), default=0) <= fit_gate.MAX_FALSE_UNSEEN
 
 
-def test_a_source_that_is_only_tested_on_is_not_learned_from(gated, tmp_path):
+def test_a_source_only_in_the_test_split_is_not_learned(gated, tmp_path):
     model, data, _ = gated
     ModelFiles(model).copy(ModelFiles(tmp_path / "copy.keras"), "copy")
     table = manifest.read(data)
     elsewhere = (table["source"] == "clinic 1") & (table["split"] == "train")
     manifest.write(table.assign(split=table["split"].mask(elsewhere, "test")), tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit_gate, "_DRAWN", 12)
-        shutil.copy(model.with_suffix(".onnx"), tmp_path / "copy.onnx")
-        card = _fit(tmp_path / "copy.keras", tmp_path)
+    shutil.copy(model.with_suffix(".onnx"), tmp_path / "copy.onnx")
+    card = _fit(tmp_path / "copy.keras", tmp_path, drawn=12)
     assert set(card.gate["false_refusals"]) == {"clinic 0", "clinic 1"}
     assert card.gate["false_refusals_unseen"] == {}
 
 
-def test_a_gate_that_is_missing_or_anothers_is_no_answer(gated, tmp_path):
+def test_a_missing_or_foreign_gate_is_an_error(gated, tmp_path):
     model, _, card = gated
     ModelFiles(model).copy(ModelFiles(tmp_path / "copy.keras"), "copy")
     shutil.copy(model.with_suffix(".onnx"), tmp_path / "copy.onnx")
@@ -146,57 +133,44 @@ def test_a_gate_that_is_missing_or_anothers_is_no_answer(gated, tmp_path):
         Predictor.load(tmp_path / "copy")
 
 
-def test_an_image_is_known_that_is_below_no_threshold():
-    gate = Gate(
-        mean=np.float32([1, 0]),
-        scale=np.float32([2, 1]),
-        weights=np.float32([[1, -1], [0.5, 0], [0.25, 3]]),
-    )
-    # (5 - 1) / 2 = 2 and 9, which is cut to 5: 2 + 2.5 + 0.25 = 4.75 and -2 + 3 = 1.
-    assert gate.scores(np.float32([[5, 9]])) == pytest.approx(np.array([[4.75, 1]]))
-    # The second is refused for the first kind (0 - 2.5 + 0.25), the third for the second (-4 + 3).
-    assert gate.knows(np.float32([[5, 9], [1, -5], [9, 9]])).tolist() == [True, False, False]
-
-
 def test_thresholds_are_as_high_as_every_limit_allows():
     """Against all that could be: no threshold can be higher without a limit being broken."""
     rng = np.random.default_rng(0)
     known, unseen = (rng.normal(mean, 1, (n, 3)).astype(np.float32) for mean, n in ((3, 300), (2, 200)))
-    unseen[:, 2] = np.inf  # a gate that never saw this source knows nothing of that class
+    unseen[:, 2] = np.inf  # the gate without this source has no examples of that class
     strangers = [rng.normal(-2, 1, (50, 3)), rng.normal(1, 1, (50, 3)), rng.normal(0, 1, (50, 3))]
     limits = [(known, 0.01), (unseen, 0.03)]
-    found = fit_gate._thresholds(limits, strangers)
+    found = fit_gate.fit_thresholds(limits, strangers)
 
     def kept(thresholds: np.ndarray) -> bool:
         return all((scores < thresholds).any(axis=1).mean() <= share for scores, share in limits)
 
     assert kept(found)
     everything = np.concatenate([known, unseen])
-    # A class that is easily told leaves more of what may be refused to one that is not than one threshold for all does.
+    # An easy class leaves more of what may be refused to a hard one than one threshold for all does.
     common = max(v for v in np.unique(everything[np.isfinite(everything)]) if kept(np.full(3, v)))
     least = [min((v < at).any(axis=1).mean() for v in strangers) for at in (found, np.full(3, common))]
     assert least[0] > least[1]
     for own in range(3):
         higher = everything[everything[:, own] > found[own], own].min() + 1e-4
         assert not kept(np.where(np.arange(3) == own, higher, found))
-    # One picture of a kind is tested by a gate that knows none.
-    lonely = fit_gate._thresholds([(known, 0.01)], [*strangers[:2], np.float32([[3, 3, np.inf]])])
+    # The only picture of a kind is tested by a gate without any.
+    lonely = fit_gate.fit_thresholds([(known, 0.01)], [*strangers[:2], np.float32([[3, 3, np.inf]])])
     assert np.isfinite(lonely).all()
-    assert 0 < fit_gate._refused(known, lonely) <= 0.01
+    assert 0 < fit_gate.refused(known, lonely) <= 0.01
 
 
-def test_calibrate_fits_a_model_to_other_data(gated, tmp_path):
+def test_calibrate_fits_a_model_to_other_data(gated, tmp_path, monkeypatch):
     model, data, _ = gated
     (tmp_path / "strange").mkdir()
     for i in range(9):
         Image.fromarray(clutter("shapes", i, 90)).save(tmp_path / "strange" / f"{i}.png")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit_gate, "_DRAWN", 12)
-        result = CliRunner().invoke(
-            app,
-            ["calibrate", str(model), str(data), "--out", str(tmp_path / "ours"),
-             "--refuse", str(tmp_path / "strange")],
-        )  # fmt: skip
+    monkeypatch.setattr(gate_examples, "gather", partial(gate_examples.gather, drawn=12))
+    result = CliRunner().invoke(
+        app,
+        ["calibrate", str(model), str(data), "--out", str(tmp_path / "ours"),
+         "--refuse", str(tmp_path / "strange")],
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     card = Card.read(tmp_path / "ours" / "model.json")
     assert card.identity.startswith("ours@")
@@ -207,12 +181,12 @@ def test_calibrate_fits_a_model_to_other_data(gated, tmp_path):
     truth = validation["malignant"].to_numpy(bool)
     image = validation["path"].tolist()
     for sensitivity in ("0.82", "0.98"):
-        told = CliRunner().invoke(
+        predicted = CliRunner().invoke(
             app,
             ["predict", *image, "--model", str(tmp_path / "ours"), "--format", "jsonl",
              "--sensitivity", sensitivity],
         )  # fmt: skip
-        rows = [json.loads(line) for line in told.stdout.splitlines()]
+        rows = [json.loads(line) for line in predicted.stdout.splitlines()]
         caught = np.array([row["malignant"] >= row["threshold"] for row in rows])[truth].mean()
         assert caught >= float(sensitivity)
     wrong = CliRunner().invoke(app, ["predict", image[0], "--model", str(model), "--sensitivity", "0.5"])
@@ -220,8 +194,8 @@ def test_calibrate_fits_a_model_to_other_data(gated, tmp_path):
     assert "it has 0.95, 0.98" in str(wrong.exception)
 
 
-def test_a_clinic_left_out_takes_what_must_be_refused_of_it_along(monkeypatch):
-    """Close-ups of a clinic that is left out would else stand for its camera, and cost the gate its threshold."""
+def test_a_clinic_is_left_out_with_what_it_has_to_refuse():
+    """Close-ups of a clinic that is left out would stand for its camera, and lower the threshold."""
     rng = np.random.default_rng(0)
 
     def drawn(n: int, **shifts: float) -> np.ndarray:
@@ -230,36 +204,28 @@ def test_a_clinic_left_out_takes_what_must_be_refused_of_it_along(monkeypatch):
             features[:, int(name[1:])] += shift
         return features
 
-    def shown(features: np.ndarray) -> fit_gate._Shown:
-        return fit_gate._Shown(features, len(features), 1.0)
+    def shown(features: np.ndarray) -> fit_gate.Shown:
+        return fit_gate.Shown(features, len(features), 1.0)
 
-    fitted, regression = [], fit_gate._regression
-
-    def remember(seen, learned, *rest):
-        fitted.append((set(seen), set(learned)))
-        return regression(seen, learned, *rest)
-
-    monkeypatch.setattr(fit_gate, "_regression", remember)
     seen = {"A": shown(drawn(400)), "B": shown(drawn(400, d0=3))}
     held = {"A": drawn(200), "B": drawn(200, d0=3)}
     drawings = {("shapes", ""): shown(drawn(200, d2=5)), ("bare skin", ""): shown(drawn(200, d2=5, d3=5))}
     close, later = (drawn(n, d0=3, d1=4) for n in (300, 200))
-    named, unseen, refused = fit_gate._fitted(seen, held, {**drawings, ("close-up", "B"): shown(close)})
-    assert fitted[:3] == [
-        ({"A", "B"}, {*drawings, ("close-up", "B")}),
-        ({"B"}, {*drawings, ("close-up", "B")}),
-        ({"A"}, set(drawings)),
-    ]
-    unnamed, _, _ = fit_gate._fitted(seen, held, {**drawings, ("close-up", ""): shown(close)})
-    assert max(unseen.values()) <= fit_gate.MOST_FALSE
+    to_refuse = {**drawings, ("close-up", "B"): shown(close)}
+    for source, lesions, kinds in (("A", {"B"}, set(to_refuse)), ("B", {"A"}, set(drawings))):
+        left = fit_gate.without_source(source, seen, to_refuse)
+        assert [set(part) for part in left] == [lesions, kinds]
+    named, unseen, refused = fit_gate.fit_to_features(seen, held, to_refuse)
+    unnamed, _, _ = fit_gate.fit_to_features(seen, held, {**drawings, ("close-up", ""): shown(close)})
+    assert max(unseen.values()) <= fit_gate.MAX_FALSE_UNSEEN
     assert named.knows(later).mean() < unnamed.knows(later).mean()
-    # What cross-validation says of the close-ups is what the gate does with others.
+    # Cross-validation states for the close-ups what the gate does with others.
     assert refused["close-up"] == pytest.approx(1 - named.knows(later).mean(), abs=0.05)
 
 
-def test_what_is_tested_was_not_learned_from_and_no_copy_of_it():
+def test_a_fold_is_left_out_with_its_copies():
     features = np.repeat(np.arange(12, dtype=np.float32), 2).reshape(12, 2)
-    shown = fit_gate._Shown(np.concatenate([features, features + 0.5, features + 0.5]), 12, 0.2)
+    shown = fit_gate.Shown(np.concatenate([features, features + 0.5, features + 0.5]), 12, 0.2)
     left = shown.without(2)
     assert left.images()[:, 0].tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11]
     assert set(left.features[:, 0] // 1) == {0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11}
@@ -269,21 +235,14 @@ def test_what_is_tested_was_not_learned_from_and_no_copy_of_it():
     assert weights[:11].sum() == pytest.approx(1 / 1.2)
 
 
-def test_data_without_anything_to_refuse_has_a_gate_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit_gate, "_DRAWN", 12)
-    data = make_data(tmp_path / "data", 24)
-    shown = fit_gate._strangers(manifest.read(data), {}, 32, np.random.default_rng(0))
-    assert {kind for kind, _ in shown} == {*KINDS, "photographs"}
-
-
-def test_axes_are_those_of_the_covariance_and_more_even_in_length():
+def test_axes_are_principal_and_more_even_in_length():
     """Against NumPy's weighted covariance and all of its eigenvectors."""
     rng = np.random.default_rng(0)
     mixing = np.linalg.qr(rng.normal(size=(40, 40)))[0] * np.geomspace(30, 0.1, 40)
     features = (rng.normal(size=(500, 40)) @ mixing.T + 3).astype(np.float32)
     weights = rng.uniform(0.5, 2, 500)
     features[:, 7], features[:, 8] = 5, features[:, 9]  # one never changes, one says nothing new
-    axes = fit_gate._axes(features, weights / weights.sum())
+    axes = fit_gate.principal_axes(features, weights / weights.sum())
     covariance = np.cov(features.T, aweights=weights, ddof=0)
     variances = np.sort(np.linalg.eigvalsh(covariance))[-38:]
     along = np.sort(np.diag(axes.T @ covariance @ axes))[-38:]
@@ -292,3 +251,28 @@ def test_axes_are_those_of_the_covariance_and_more_even_in_length():
     assert along.sum() == pytest.approx(variances.sum(), rel=1e-2)
     turned = axes.T @ covariance @ axes
     assert np.abs(turned - np.diag(np.diag(turned))).max() < 1e-3 * along[-1]
+
+
+@pytest.mark.slow
+def test_completion_is_resumed(gated, tmp_path, monkeypatch):
+    """Killed during conversion, then while the gate is fitted; what is complete is left alone."""
+    _, data, _ = gated
+    monkeypatch.setattr(gate_examples, "gather", partial(gate_examples.gather, drawn=12))
+    model = ModelFiles(tmp_path / "model.keras")
+    models.build().save(model.keras)
+    models.write_card(model.keras)
+    for step, kept in (("converting", [False, False]), ("features for the gate", [True, False])):
+
+        def kill(what: str, done: int, total: int, step: str = step) -> None:
+            if what.startswith(step):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            training.complete([model.keras], data, 0, kill)
+        assert [path.is_file() for path in (model.onnx, model.gate)] == kept
+        assert not Card.read(model.card).gate
+    training.complete([model.keras], data, 0)
+    assert Predictor.load(model.keras).card.gate["refused"]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    training.complete([model.keras], data, 0)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

@@ -19,7 +19,7 @@ import pandas as pd
 from melascope import files, manifest
 from melascope.errors import ModelError
 from melascope.infer.predictor import Predictor
-from melascope.learn import checkpoint, fit_decision, fit_gate, head, network
+from melascope.learn import checkpoint, fit_decision, fit_gate, gate_examples, head, network
 from melascope.learn.backend import keras
 from melascope.learn.batches import outputs
 from melascope.learn.data import TrainingData
@@ -86,7 +86,7 @@ def complete(
         if predictor.card.gate:
             continue
         if examples is None:
-            examples = fit_gate.gather(data, predictor.card.input_size, refuse, seed, progress)
+            examples = gate_examples.gather(data, predictor.card.input_size, refuse, seed, progress)
         fit_gate.fit(path, predictor.gate_features, examples, progress)
 
 
