@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from helpers.server import serving
 from melascope.cli.main import app as command
 from melascope.infer.predictor import Predictor
+from melascope.labels import NOTICE
 from melascope.model.card import Card
 from melascope.model.folder import SHIPPED
 from melascope.synthetic import MELANOMA, NEVUS, draw
@@ -77,10 +78,10 @@ def address() -> Iterator[str]:
 
 
 class Page:
-    """What a person sees and does."""
+    """What a user sees and does."""
 
     def __init__(self, browser: webdriver.Chrome, address: str, folder: Path) -> None:
-        self.browser, self._folder = browser, folder
+        self.browser, self.folder = browser, folder
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         browser.get(address)
@@ -94,22 +95,22 @@ class Page:
     def wait(self, what):
         return WebDriverWait(self.browser, 20).until(lambda _: what())
 
-    def meet(self) -> None:
+    def ready(self) -> None:
         self.wait(lambda: self.find("identity").get_property("textContent"))
 
     def send(self, *paths: Path, by: str = "files") -> None:
-        self.meet()
+        self.ready()
         self.find(by).send_keys("\n".join(map(str, paths)))
         self.wait(lambda: self.find("settings").is_displayed() and not self.find("working").is_displayed())
 
     def shot(self, name: str) -> None:
-        """Keep a picture of the whole page for whoever wants to look."""
+        """Keep a picture of the whole page, to look at."""
         size = self.run("const d = document.documentElement; return [d.clientWidth, d.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
         taken = self.browser.execute_cdp_cmd(
             "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
         )
-        (self._folder / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
+        (self.folder / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
 
     def run(self, script: str, *words: object):
         return self.browser.execute_script(script, *words)
@@ -123,8 +124,8 @@ class Page:
     def box(self, name: str) -> dict[str, float]:
         return self.run("return document.getElementById(arguments[0]).getBoundingClientRect().toJSON()", name)
 
-    def no_complaints(self) -> None:
-        """Nothing broke, and nothing was against the page's security policy."""
+    def assert_no_errors(self) -> None:
+        """Nothing failed, and nothing broke the page's security policy."""
         assert self.browser.get_log("browser") == []
 
 
@@ -132,10 +133,10 @@ class Page:
 def page(chromium, address, tmp_path) -> Iterator[Page]:
     made = Page(chromium, address, tmp_path)
     yield made
-    made.no_complaints()
+    made.assert_no_errors()
 
 
-def test_an_image_gets_its_answer_with_an_adjustable_heat_map(page, files):
+def test_an_answer_with_its_heat_map(page, files):
     started = time.perf_counter()
     page.send(files / "malignant.jpg")
     assert time.perf_counter() - started < 10
@@ -144,13 +145,13 @@ def test_an_image_gets_its_answer_with_an_adjustable_heat_map(page, files):
     shown = f"{100 * answer.malignant:.1f} %"
     assert page.text("pin") == shown
     scale = page.find("scale").get_attribute("aria-label")
-    called = f"Called malignant from {100 * answer.threshold:.1f} % on."
-    assert scale.startswith(f"Probability of malignancy {shown}. {called} Malignant is ruled out")
+    threshold = f"The threshold is {100 * answer.threshold:.1f} %."
+    assert scale.startswith(f"Probability of malignancy {shown}. {threshold} Malignant is ruled out")
     assert shown in page.find("live").get_property("textContent")
-    assert "never replaces" in page.find("result").text
+    assert NOTICE in page.find("result").text
     assert "non-commercial" in page.text("licence")
     # The map lies on the central square, which is all that the network sees.
-    page.wait(lambda: page.find("heat").is_displayed())
+    assert page.wait(page.find("heat").is_displayed)
     frame, heat = page.box("frame"), page.box("heat")
     assert heat["width"] == pytest.approx(heat["height"], abs=1) == pytest.approx(frame["height"], abs=1)
     assert heat["left"] - frame["left"] == pytest.approx(frame["right"] - heat["right"], abs=1)
@@ -171,26 +172,26 @@ def test_an_image_gets_its_answer_with_an_adjustable_heat_map(page, files):
     assert [name for name in page.run(elsewhere) if not name.startswith("blob:")] == []
 
 
-def test_weak_refused_and_unreadable_are_told_as_such(page, files):
+def test_weak_refused_and_unreadable_images(page, files):
     page.send(files / "weak.jpg")
     assert "cannot be ruled out" in page.text("remark")
     page.find("clear").click()
     page.send(files / "letter.png")
-    assert page.text("answer") == "Not judged"
+    assert page.text("answer") == "Not classified"
     assert "does not look like a dermoscopic image" in page.text("remark")
     assert not page.find("numbers").is_displayed()
     assert not page.find("heat").is_displayed()
     page.shot("refused")
     page.find("clear").click()
     page.send(files / "half.jpg")
-    assert page.text("answer") == "Not readable"
+    assert page.text("answer") == "Unreadable"
     assert "could not be read" in page.text("remark")
     page.shot("error")
 
 
-def test_what_a_browser_cannot_show_is_shown(page, files):
+def test_a_file_that_browsers_do_not_show(page, files):
     page.send(files / "inner" / "up.tif")
-    page.wait(lambda: page.run("return document.getElementById('lesion').naturalWidth") == 300)
+    assert page.wait(lambda: page.run("return document.getElementById('lesion').naturalWidth") == 300)
     frame, heat = page.box("frame"), page.box("seen")
     assert heat["height"] == pytest.approx(frame["width"], abs=1)
     page.shot("tiff")
@@ -200,13 +201,13 @@ def rows(page: Page) -> list[str]:
     return page.run("return [...document.querySelectorAll('#rows tr')].map(row => row.innerText)")
 
 
-def test_what_a_browser_cannot_show_is_shown_out_of_many_too(page, files):
+def test_such_a_file_among_many(page, files):
     page.send(files, by="folder")
     page.browser.find_element(By.XPATH, "//tbody//button[contains(., 'up.tif')]").click()
-    page.wait(lambda: page.run("return document.getElementById('lesion').naturalWidth") == 300)
-    page.wait(lambda: page.find("heat").is_displayed())
+    assert page.wait(lambda: page.run("return document.getElementById('lesion').naturalWidth") == 300)
+    assert page.wait(page.find("heat").is_displayed)
     page.find("target").send_keys("melanoma")
-    page.wait(lambda: page.find("heat").is_displayed() or "no heat to show" in page.text("heat-note"))
+    assert page.wait(lambda: page.find("heat").is_displayed() or "no heat to show" in page.text("heat-note"))
 
 
 def test_a_folder_becomes_a_table_with_export(page, files, tmp_path, monkeypatch):
@@ -221,14 +222,14 @@ def test_a_folder_becomes_a_table_with_export(page, files, tmp_path, monkeypatch
     assert len(numbers) == 4
     page.browser.find_element(By.XPATH, "//tbody//button[contains(., 'malignant.jpg')]").click()
     assert (page.text("answer"), page.focused()) == ("Malignant", "answer")
-    page.wait(lambda: page.find("heat").is_displayed())
+    assert page.wait(page.find("heat").is_displayed)
     page.shot("table")
     page.browser.find_element(By.CSS_SELECTOR, "[data-key=name] button").click()
     behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
     page.browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
     page.find("csv").click()
     page.find("json").click()
-    page.wait(lambda: (tmp_path / "melascope.csv").exists() and (tmp_path / "melascope.json").exists())
+    assert page.wait(lambda: (tmp_path / "melascope.csv").exists() and (tmp_path / "melascope.json").exists())
     monkeypatch.chdir(files.parent)
     names = [row["path"] for row in json.loads((tmp_path / "melascope.json").read_text())]
     assert names == sorted(names)
@@ -236,12 +237,14 @@ def test_a_folder_becomes_a_table_with_export(page, files, tmp_path, monkeypatch
     expected = list(csv.DictReader(io.StringIO(printed)))
     exported = list(csv.DictReader(io.StringIO((tmp_path / "melascope.csv").read_text(encoding="utf-8"))))
     assert [list(row) for row in exported] == [list(row) for row in expected]
-    for told, row in zip(exported, expected, strict=True):
+    for given, row in zip(exported, expected, strict=True):
         for field, value in row.items():
             same = (
-                float(told[field]) == float(value) if field in ("malignant", "threshold") and value else False
+                float(given[field]) == float(value)
+                if field in ("malignant", "threshold") and value
+                else False
             )
-            assert same or told[field] == value, field
+            assert same or given[field] == value, field
     lines = [
         json.loads(line)
         for line in CliRunner().invoke(command, ["predict", *names, "--format", "jsonl"]).stdout.splitlines()
@@ -249,17 +252,17 @@ def test_a_folder_becomes_a_table_with_export(page, files, tmp_path, monkeypatch
     assert json.loads((tmp_path / "melascope.json").read_text()) == lines
 
 
-def test_another_operating_point_answers_anew(page, files):
+def test_another_operating_point_gives_new_answers(page, files):
     page.send(files / "weak.jpg")
     assert page.text("answer") == "Malignant"
     page.find("sensitivity").send_keys("sensitivity 82")
-    page.wait(lambda: page.text("answer") == "Benign")
+    assert page.wait(lambda: page.text("answer") == "Benign")
     at = Card.read(SHIPPED.with_suffix(".json")).at(0.82).threshold["malignant"]
     assert f"{100 * at:.1f} %" in page.text("facts")
 
 
 def test_images_can_be_dropped_and_pasted(page, files):
-    page.meet()
+    page.ready()
     drop = """
         const bytes = Uint8Array.from(atob(arguments[0]), c => c.charCodeAt(0));
         const carried = new DataTransfer();
@@ -270,13 +273,13 @@ def test_images_can_be_dropped_and_pasted(page, files):
     """
     data = base64.b64encode((files / "benign.jpg").read_bytes()).decode()
     page.run(drop, data, "drop")
-    page.wait(lambda: page.text("file") == "drop.jpg" and page.text("answer") == "Benign")
+    assert page.wait(lambda: page.text("file") == "drop.jpg" and page.text("answer") == "Benign")
     page.run(drop, data, "paste")
-    page.wait(lambda: "Benign" in rows(page)[1] if len(rows(page)) == 2 else False)
+    assert page.wait(lambda: len(rows(page)) == 2 and "Benign" in rows(page)[1])
 
 
 def test_a_keyboard_is_enough(page, files):
-    page.meet()
+    page.ready()
     order = []
     for _ in range(5):
         page.keys(Keys.TAB)
@@ -287,7 +290,7 @@ def test_a_keyboard_is_enough(page, files):
     page.find("open-card").send_keys(Keys.ENTER)
     assert "ROC-AUC" in page.text("card-content")
     assert "non-commercial" in page.text("card-content")
-    page.browser.save_screenshot(str(page._folder / "card.png"))
+    page.browser.save_screenshot(str(page.folder / "card.png"))
     page.keys(Keys.ESCAPE)
     assert not page.find("card").is_displayed()
     assert page.focused() == "open-card"
@@ -296,7 +299,7 @@ def test_a_keyboard_is_enough(page, files):
     assert (page.focused(), page.text("file").rpartition("/")[2]) == ("answer", "weak.jpg")
 
 
-def test_every_control_has_a_name_for_a_screen_reader(page, files):
+def test_screen_readers_get_a_name_for_each_control(page, files):
     page.send(files, by="folder")
     nodes = page.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     roles = (
@@ -311,13 +314,13 @@ def test_every_control_has_a_name_for_a_screen_reader(page, files):
         "progressbar",
         "columnheader",
     )
-    found = {}
+    names_of = {}
     for node in nodes:
         role = node.get("role", {}).get("value")
         if role in roles and not node["ignored"]:
-            found.setdefault(role, []).append(node.get("name", {}).get("value"))
-    assert all(all(names) for names in found.values()), found
-    assert {"button", "slider", "switch", "combobox", "image", "columnheader"} <= set(found), found
+            names_of.setdefault(role, []).append(node.get("name", {}).get("value"))
+    assert all(all(names) for names in names_of.values()), names_of
+    assert {"button", "slider", "switch", "combobox", "image", "columnheader"} <= set(names_of), names_of
 
 
 CONTRAST = """
@@ -340,11 +343,11 @@ CONTRAST = """
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_by_day_and_by_night(page, files, scheme):
+def test_contrast(page, files, scheme):
     wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
     features = [{"name": name, "value": value} for name, value in wanted.items()]
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    page.meet()
+    page.ready()
     assert page.run(CONTRAST) == []
     page.send(files, by="folder")
     assert page.run(CONTRAST) == []
@@ -384,7 +387,7 @@ def opened(chromium, tmp_path, **environment: str):
 def test_a_server_with_a_token_asks_for_it(chromium, tmp_path, files):
     with opened(chromium, tmp_path, MELASCOPE_TOKEN=TOKEN) as (_, page):
         for token in ("a-wrong-one", TOKEN):
-            page.wait(lambda: page.find("token").is_displayed())
+            assert page.wait(page.find("token").is_displayed)
             page.find("token").send_keys(token, Keys.ENTER)
         page.send(files / "benign.jpg")
         assert page.text("answer") == "Benign"
@@ -392,14 +395,14 @@ def test_a_server_with_a_token_asks_for_it(chromium, tmp_path, files):
         chromium.get_log("browser")  # refused requests are in it
 
 
-def test_a_server_that_is_gone_is_told_and_asked_again(chromium, tmp_path, files):
+def test_a_server_that_has_ended(chromium, tmp_path, files):
     with opened(chromium, tmp_path) as (process, page):
-        page.meet()
+        page.ready()
         process.terminate()
         process.wait(20)
         page.find("files").send_keys(str(files / "benign.jpg"))
-        page.wait(lambda: page.find("trouble").is_displayed())
-        assert "does not answer" in page.text("trouble")
+        assert page.wait(page.find("problem").is_displayed)
+        assert "does not answer" in page.text("problem")
         assert page.find("retry").is_displayed()
         page.shot("gone")
         chromium.get_log("browser")

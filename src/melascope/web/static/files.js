@@ -1,25 +1,25 @@
-// Files that a person gives, each with the name to show.
+// Files that a user adds, each with the name to show.
 
 const IMAGES = /\.(jpe?g|png|tiff?|bmp|webp|dcm)$/i;
 const MASK = /_segmentation\.[a-z]+$/i;
 
+const byName = (a, b) => (a.name < b.name ? -1 : 1);
+
 export const named = (files) => [...files].map((file) => ({ file, name: file.name }));
 
-// Of a folder, images alone: no hidden files, no lesion masks; as the command does.
-export const ofFolder = (files) =>
-  files
-    .filter(({ name }) => IMAGES.test(name) && !MASK.test(name) && !/(^|\/)\./.test(name))
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
+// The images of a folder, without hidden files and lesion masks, as for the command.
+export const imagesOf = (files) =>
+  files.filter(({ name }) => IMAGES.test(name) && !MASK.test(name) && !/(^|\/)\./.test(name)).sort(byName);
 
 export async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.some((entry) => entry.isDirectory)) return named(transfer.files);
-  const found = [];
+  const files = [];
   const walk = async (entry, inFolder) => {
     if (entry.isFile) {
       const file = await new Promise((done, failed) => entry.file(done, failed));
       const one = { file, name: inFolder ? entry.fullPath.slice(1) : file.name };
-      found.push(...(inFolder ? ofFolder([one]) : [one]));
+      files.push(...(inFolder ? imagesOf([one]) : [one]));
       return;
     }
     const reader = entry.createReader();
@@ -30,5 +30,5 @@ export async function dropped(transfer) {
     }
   };
   for (const entry of entries) await walk(entry, false);
-  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return files.sort(byName);
 }

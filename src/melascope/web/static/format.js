@@ -1,12 +1,12 @@
-// What is said of answers, to a person and to a file.
+// Texts for an answer, for a person and for a file.
 
 const FIELDS = ["path", "status", "label", "confidence", "malignant", "melanoma", "threshold", "weak", "reason", "model"];
 
 export const percent = (value) =>
   value === null || value === undefined ? "–" : value < 0.001 ? "below 0.1 %" : `${(100 * value).toFixed(1)} %`;
-const HEADS = { malignant: "Malignant", benign: "Benign", refused: "Not judged", error: "Not readable", null: "…" };
-export const kind = (row) => (row ? (row.label ?? row.status) : null);
-export const head = (row) => HEADS[kind(row)];
+const HEADINGS = { malignant: "Malignant", benign: "Benign", refused: "Not classified", error: "Unreadable", null: "…" };
+export const outcome = (row) => (row ? (row.label ?? row.status) : null);
+export const heading = (row) => HEADINGS[outcome(row)];
 const other = (row) => (row.label === "malignant" ? "benign" : "malignant");
 
 export function remark(row) {
@@ -18,19 +18,19 @@ export function remark(row) {
 
 export function summary(items) {
   const rows = items.map((item) => item.row).filter(Boolean);
-  const count = (what, test) => [rows.filter(test).length, what];
   const counts = [
-    count("malignant", (row) => row.label === "malignant"),
-    count("benign", (row) => row.label === "benign"),
-    count("weak", (row) => row.weak),
-    count("not judged", (row) => row.status === "refused"),
-    count("not readable", (row) => row.status === "error"),
-  ];
-  const told = counts.filter(([n]) => n).map(([n, what]) => (what === "weak" ? `${n} of these answers weak` : `${n} ${what}`));
-  return `${items.length} images${told.length ? ": " : ""}${told.join(", ")}.`;
+    ["malignant", (row) => row.label === "malignant"],
+    ["benign", (row) => row.label === "benign"],
+    ["not classified", (row) => row.status === "refused"],
+    ["unreadable", (row) => row.status === "error"],
+  ].map(([words, test]) => [rows.filter(test).length, words]);
+  const parts = counts.filter(([n]) => n).map(([n, words]) => `${n} ${words}`);
+  const weak = rows.filter((row) => row.weak).length;
+  const note = weak ? ` ${weak} of these answers ${weak === 1 ? "is" : "are"} weak.` : "";
+  return `${items.length} images${parts.length ? ": " : ""}${parts.join(", ")}.${note}`;
 }
 
-export function jsonOf(rows) {
+export function toJson(rows) {
   return `${JSON.stringify(rows.map((row) => Object.fromEntries(FIELDS.map((field) => [field, row[field]]))), null, 1)}\n`;
 }
 
@@ -40,13 +40,13 @@ function csvCell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-export function csvOf(rows) {
+export function toCsv(rows) {
   const lines = [FIELDS, ...rows.map((row) => FIELDS.map((field) => row[field]))];
   return lines.map((cells) => `${cells.map(csvCell).join(",")}\n`).join("");
 }
 
-// Of a file that is not even sent.
-export function unread(reason, threshold, model) {
+// The row of a file that is not sent.
+export function unreadable(reason, threshold, model) {
   const empty = Object.fromEntries(FIELDS.map((field) => [field, null]));
   return { ...empty, status: "error", reason, threshold, model };
 }

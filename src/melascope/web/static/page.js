@@ -1,116 +1,115 @@
-// The page: takes images, asks the server about them, and shows what it says. Nothing is kept when the tab closes, but
-// for the token, if the server has one.
+// The page: takes images, sends them to the server and shows the answers. Nothing outlives the tab.
 
 import { drawCard } from "./card.js";
 import { $, facts, make } from "./dom.js";
-import { dropped, named, ofFolder } from "./files.js";
-import { Trouble, ask } from "./server.js";
+import { dropped, imagesOf, named } from "./files.js";
+import { heading, outcome, percent, remark, summary, toCsv, toJson, unreadable } from "./format.js";
+import { ServerError, request } from "./server.js";
 import { drawList, sorted, sortOnClick, urlOf } from "./table.js";
-import { csvOf, head, jsonOf, kind, percent, remark, summary, unread } from "./format.js";
 
-const AT_ONCE = 8; // files of a request
-const BYTES_AT_ONCE = 32 * 2 ** 20;
-const LANES = 2; // requests under way
+const BATCH = 8; // files in a request
+const BATCH_BYTES = 32 * 2 ** 20;
+const CONCURRENT = 2; // requests at once
 
-const items = []; // {file, name, row, url, heats: {target: url | null}, picture: url, asking: what is on its way}
+const items = []; // {file, name, row, url, heats: {target: url | null}, picture: url, sent, loading: names of details}
 let model = null;
 let chosen = null;
 let running = false;
-let round = 0; // what was asked before images were cleared, or at another operating point, counts no more
+let round = 0; // answers from before a clearing or a change of the operating point are dropped
 
-// ---- Asking the server
+// ---- Requests
 
 async function predict(batch, extra = {}) {
   const body = new FormData();
   for (const item of batch) body.append("files", item.file, item.file.name);
-  const wanted = new URLSearchParams({ sensitivity: $("sensitivity").value, ...extra });
-  return (await ask(`/v1/predictions?${wanted}`, { method: "POST", body })).predictions;
+  const query = new URLSearchParams({ sensitivity: $("sensitivity").value, ...extra });
+  return (await request(`/v1/predictions?${query}`, { method: "POST", body })).predictions;
 }
 
-// ---- Taking images
+// ---- Adding and clearing images
 
-function take(files) {
-  const fresh = files.map(({ file, name }) => ({ file, name, row: null, heats: {}, asking: new Set() }));
-  if (!fresh.length) {
-    say("No image there.");
+function add(files) {
+  const added = files.map(({ file, name }) => ({ file, name, row: null, heats: {}, loading: new Set() }));
+  if (!added.length) {
+    announce("No images were added.");
     return;
   }
-  items.push(...fresh);
-  chosen = fresh.length === 1 ? fresh[0] : items.length === fresh.length ? fresh[0] : chosen;
+  items.push(...added);
+  if (added.length === 1 || items.length === added.length) [chosen] = added;
   $("intake").classList.add("small");
   $("intake-title").textContent = "Add more images";
   draw();
-  if (model) judge();
+  if (model) classify();
 }
 
-// ---- Judging them
+// ---- Classifying them
 
-async function judge() {
+async function classify() {
   if (running) return;
   running = true;
-  $("trouble").hidden = true;
-  const lane = async () => {
+  $("problem").hidden = true;
+  const work = async () => {
     for (let batch = next(); batch.length; batch = next()) {
-      const mine = round;
+      const started = round;
       const single = items.length === 1;
       const rows = await predict(batch, single ? { heat: target() } : {}).finally(() => {
-        for (const item of batch) item.asked = false;
+        for (const item of batch) item.sent = false;
       });
-      if (mine !== round) continue;
-      batch.forEach((item, at) => settle(item, rows[at]));
+      if (started !== round) continue;
+      batch.forEach((item, at) => store(item, rows[at]));
       draw();
     }
   };
-  const ends = await Promise.allSettled(Array.from({ length: LANES }, lane));
+  const ends = await Promise.allSettled(Array.from({ length: CONCURRENT }, work));
   running = false;
   const failed = ends.find((end) => end.status === "rejected");
-  if (failed) trouble(failed.reason);
-  else if (next(true).length) return judge();
-  else tell();
+  if (failed) show(failed.reason);
+  else if (next(true).length) return classify();
+  else announceResult();
   draw();
 }
 
-function next(onlyLook = false) {
+function next(peek = false) {
   const batch = [];
   let bytes = 0;
   for (const item of items) {
-    if (item.row || item.asked) continue;
+    if (item.row || item.sent) continue;
     if (model && item.file.size > model.limits.file_bytes) {
-      item.row = unread(`larger than ${model.limits.file_bytes / 2 ** 20} MiB`, threshold(), model.identity);
+      item.row = unreadable(`larger than ${model.limits.file_bytes / 2 ** 20} MiB`, threshold(), model.identity);
       continue;
     }
     bytes += item.file.size;
-    if (batch.length && (batch.length === AT_ONCE || bytes > BYTES_AT_ONCE)) break;
+    if (batch.length && (batch.length === BATCH || bytes > BATCH_BYTES)) break;
     batch.push(item);
   }
-  if (!onlyLook) for (const item of batch) item.asked = true;
+  if (!peek) for (const item of batch) item.sent = true;
   return batch;
 }
 
-function settle(item, answer) {
+function store(item, answer) {
   const { heat, picture, ...row } = answer;
   item.row = row;
   if (heat) item.heats[heat.target] = heat.responds ? blobUrl(heat.png, "image/png") : null;
   if (picture) item.picture = blobUrl(picture, "image/jpeg");
 }
 
-// The heat map of an image out of many is asked for when somebody looks at it; so is a picture that a browser cannot show.
-async function complete(item, picture = false) {
-  const wanted = target();
-  const what = picture ? "picture" : wanted;
-  const already = picture ? item.picture : wanted in item.heats;
-  if (!item.row || item.row.status === "error" || already || item.asking.has(what)) return;
-  item.asking.add(what);
-  const mine = round;
+// Details of the chosen image: its heat map if it came among many, and a picture if the browser cannot show the file.
+async function loadDetail(item, picture = false) {
+  const heat = target();
+  const detail = picture ? "picture" : heat;
+  const present = picture ? item.picture : heat in item.heats;
+  if (!item.row || item.row.status === "error" || present || item.loading.has(detail)) return;
+  item.loading.add(detail);
+  const started = round;
   try {
-    const [answer] = await predict([item], { heat: wanted, ...(picture ? { picture: true } : {}) });
-    if (mine !== round) return;
-    settle(item, answer);
+    const [answer] = await predict([item], { heat, ...(picture ? { picture: true } : {}) });
+    if (started !== round) return;
+    store(item, answer);
   } catch (error) {
-    trouble(error);
+    show(error);
     return;
   } finally {
-    item.asking.delete(what);
+    item.loading.delete(detail);
   }
   if (item === chosen) drawResult();
 }
@@ -119,18 +118,17 @@ function blobUrl(text, type) {
   return URL.createObjectURL(new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], { type }));
 }
 
-
-function forget() {
+function clear() {
   round += 1;
   for (const item of items.splice(0)) {
     for (const made of [item.url, item.picture, ...Object.values(item.heats)]) if (made) URL.revokeObjectURL(made);
   }
   chosen = null;
-  $("trouble").hidden = true;
+  $("problem").hidden = true;
   $("intake").classList.remove("small");
   $("intake-title").textContent = "Add dermoscopic images";
   draw();
-  say("All images are cleared.");
+  announce("All images are cleared.");
   document.querySelector("[data-picks=files]").focus();
 }
 
@@ -142,24 +140,25 @@ const threshold = () => {
   return model.card.operating_points.malignant.find((point) => point.sensitivity === at).threshold;
 };
 
-function say(text) {
+function announce(text) {
   $("live").textContent = text;
 }
 
-function tell() {
+function announceResult() {
   if (items.length === 1) {
     const { row, name } = items[0];
     const number = row.label ? `, probability of malignancy ${percent(row.malignant)}` : "";
-    say(`${name}: ${head(row)}${number}. ${remark(row)}`);
+    announce(`${name}: ${heading(row)}${number}. ${remark(row)}`);
   } else if (items.length) {
-    say(`All judged. ${summary(items)}`);
+    announce(`All images are classified. ${summary(items)}`);
   }
 }
 
-function trouble(error) {
-  if (!(error instanceof Trouble)) console.error(error);
-  $("trouble-text").textContent = error instanceof Trouble ? error.message : "Something went wrong on this page.";
-  $("trouble").hidden = false;
+function show(error) {
+  const known = error instanceof ServerError;
+  if (!known) console.error(error);
+  $("problem-text").textContent = known ? error.message : "Something went wrong on this page.";
+  $("problem").hidden = false;
 }
 
 // ---- Drawing
@@ -169,17 +168,17 @@ let drawing = false;
 function draw() {
   if (drawing) return;
   drawing = true;
-  const pause = running && items.length > 200 ? 500 : 0; // a long table is not made anew for every answer
+  const pause = running && items.length > 200 ? 500 : 0; // a long table is not drawn again for each answer
   setTimeout(() => {
     drawing = false;
     drawResult();
     drawList(items, chosen, choose);
     const done = items.filter((item) => item.row).length;
-    $("working").hidden = done === items.length || !$("trouble").hidden;
+    $("working").hidden = done === items.length || !$("problem").hidden;
     $("progress").max = items.length || 1;
     if (items.length > 1) $("progress").value = done;
     else $("progress").removeAttribute("value");
-    $("working-text").textContent = items.length > 1 ? `${done} of ${items.length} images` : "Looking at the image …";
+    $("working-text").textContent = items.length > 1 ? `${done} of ${items.length} images` : "Classifying the image …";
     $("settings").hidden = !items.length;
   }, pause);
 }
@@ -188,13 +187,13 @@ function drawResult() {
   const row = chosen?.row;
   $("result").hidden = !row;
   if (!row) return;
-  const sort = kind(row);
+  const kind = outcome(row);
   $("file").textContent = chosen.name;
-  $("answer").textContent = head(row);
-  $("answer").className = sort;
+  $("answer").textContent = heading(row);
+  $("answer").className = kind;
   $("remark").textContent = remark(row);
   $("remark").hidden = !remark(row);
-  $("remark").className = `remark ${row.weak ? "weak" : sort}`;
+  $("remark").className = `remark ${row.weak ? "weak" : kind}`;
   $("numbers").hidden = row.status !== "ok";
   if (row.status === "ok") drawNumbers(row);
   drawPicture(row);
@@ -212,7 +211,7 @@ function drawNumbers(row) {
   const zone = `Malignant is ruled out below ${percent(low)}, benign above ${percent(high)}`;
   $("scale").setAttribute(
     "aria-label",
-    `Probability of malignancy ${percent(row.malignant)}. Called malignant from ${percent(row.threshold)} on. ${zone}.`,
+    `Probability of malignancy ${percent(row.malignant)}. The threshold is ${percent(row.threshold)}. ${zone}.`,
   );
   const at = Number($("sensitivity").value);
   $("facts").replaceChildren(
@@ -220,7 +219,7 @@ function drawNumbers(row) {
       ["Confidence", `${percent(row.confidence)}, the probability that the lesion is ${row.label}`],
       ...(row.melanoma === null ? [] : [["Melanoma", percent(row.melanoma)]]),
       ["Threshold", `${percent(row.threshold)}, for a sensitivity of ${Math.round(100 * at)} %`],
-      ["Doubt", `${zone} (each wrongly in at most ${Math.round(100 * (1 - coverage))} % of lesions like those of its validation).`],
+      ["In doubt", `${zone}. Each limit is wrong for at most ${Math.round(100 * (1 - coverage))} % of lesions like those of the validation images.`],
       ["Model", row.model],
     ]),
   );
@@ -235,21 +234,21 @@ function drawPicture(row) {
     lesion.src = source;
   }
   lesion.alt = `The image ${chosen.name}`;
-  const judged = row.status === "ok";
-  for (const id of ["heat-controls", "heat-legend", "heat-note"]) $(id).hidden = !judged;
-  const heat = judged ? chosen.heats[target()] : null;
-  const on = judged && $("heat-on").checked;
+  const classified = row.status === "ok";
+  for (const id of ["heat-controls", "heat-legend", "heat-note"]) $(id).hidden = !classified;
+  const heat = classified ? chosen.heats[target()] : null;
+  const on = classified && $("heat-on").checked;
   $("heat").hidden = !(on && heat);
   if (heat && $("heat").getAttribute("src") !== heat) $("heat").src = heat;
   $("heat").style.opacity = $("strength").value / 100;
   $("seen").classList.toggle("on", on);
   $("strength").disabled = !on;
-  $("heat-legend").hidden = !judged || heat === null;
+  $("heat-legend").hidden = !classified || heat === null;
   $("heat-note").textContent =
-    heat === null && judged
+    heat === null && classified
       ? `No place in the image speaks for ${target()}, so there is no heat to show.`
-      : "It shows where the network responded, relative to its strongest place. It is not evidence. The network sees the central square alone.";
-  if (judged && heat === undefined) complete(chosen);
+      : "The colours show where the network responded, relative to its strongest response. They are not evidence. The network sees only the central square.";
+  if (classified && heat === undefined) loadDetail(chosen);
 }
 
 $("lesion").addEventListener("load", (event) => {
@@ -257,11 +256,11 @@ $("lesion").addEventListener("load", (event) => {
   $("frame").style.setProperty("--ratio", width / height);
 });
 $("lesion").addEventListener("error", () => {
-  // A format that browsers do not show, such as TIFF or DICOM: the server can.
+  // Browsers do not show formats such as TIFF and DICOM, but the server converts them.
   $("lesion").hidden = true;
   const readable = chosen?.row && chosen.row.status !== "error";
   $("no-picture").hidden = Boolean(readable && !chosen.picture);
-  if (readable && !chosen.picture) complete(chosen, true);
+  if (readable && !chosen.picture) loadDetail(chosen, true);
 });
 
 function choose(item) {
@@ -273,7 +272,7 @@ function choose(item) {
   $("result").scrollIntoView({ block: "start", behavior: "auto" });
 }
 
-// ---- Out of the page
+// ---- Export
 
 function save(name, type, text) {
   const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
@@ -281,12 +280,12 @@ function save(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-const rowsOut = () => sorted(items).filter((item) => item.row).map((item) => ({ ...item.row, path: item.name }));
+const exported = () => sorted(items).filter((item) => item.row).map((item) => ({ ...item.row, path: item.name }));
 
 // ---- The model
 
-async function meet() {
-  model = await ask("/v1/model");
+async function loadModel() {
+  model = await request("/v1/model");
   $("identity").textContent = model.identity;
   $("licence").textContent = model.card.license;
   $("version").textContent = model.version;
@@ -295,28 +294,28 @@ async function meet() {
   $("sensitivity").replaceChildren(
     ...model.card.operating_points.malignant.map(({ sensitivity, threshold: from }) =>
       make("option", { value: sensitivity, selected: sensitivity === model.card.sensitivity },
-        `sensitivity ${Math.round(100 * sensitivity)} %, malignant from ${percent(from)}`)),
+        `sensitivity ${Math.round(100 * sensitivity)} %, threshold ${percent(from)}`)),
   );
   drawCard(model);
 }
 
-// ---- What a person does
+// ---- Events
 
 for (const button of document.querySelectorAll("[data-picks]")) {
   button.addEventListener("click", () => $(button.dataset.picks).click());
 }
 for (const id of ["files", "camera"]) {
   $(id).addEventListener("change", (event) => {
-    take(named(event.target.files));
+    add(named(event.target.files));
     event.target.value = "";
   });
 }
 $("folder").addEventListener("change", (event) => {
-  take(ofFolder([...event.target.files].map((file) => ({ file, name: file.webkitRelativePath || file.name }))));
+  add(imagesOf([...event.target.files].map((file) => ({ file, name: file.webkitRelativePath || file.name }))));
   event.target.value = "";
 });
 document.addEventListener("paste", (event) => {
-  if (event.clipboardData?.files.length) take(named(event.clipboardData.files));
+  if (event.clipboardData?.files.length) add(named(event.clipboardData.files));
 });
 let depth = 0;
 document.addEventListener("dragenter", (event) => {
@@ -333,34 +332,34 @@ document.addEventListener("drop", async (event) => {
   event.preventDefault();
   depth = 0;
   $("intake").classList.remove("over");
-  take(await dropped(event.dataTransfer));
+  add(await dropped(event.dataTransfer));
 });
 for (const id of ["heat-on", "strength", "target"]) $(id).addEventListener("input", drawResult);
 $("sensitivity").addEventListener("change", () => {
   round += 1;
   for (const item of items) {
     item.row = null;
-    item.asked = false;
+    item.sent = false;
   }
   draw();
-  judge();
+  classify();
 });
-sortOnClick(() => drawList(items, chosen, choose), say);
-$("csv").addEventListener("click", () => save("melascope.csv", "text/csv", csvOf(rowsOut())));
-$("json").addEventListener("click", () => save("melascope.json", "application/json", jsonOf(rowsOut())));
-$("clear").addEventListener("click", forget);
+sortOnClick(() => drawList(items, chosen, choose), announce);
+$("csv").addEventListener("click", () => save("melascope.csv", "text/csv", toCsv(exported())));
+$("json").addEventListener("click", () => save("melascope.json", "application/json", toJson(exported())));
+$("clear").addEventListener("click", clear);
 $("retry").addEventListener("click", start);
 $("open-card").addEventListener("click", () => model && $("card").showModal());
 document.querySelector("[data-closes]").addEventListener("click", () => $("card").close());
-$("door").addEventListener("cancel", (event) => event.preventDefault());
+$("login").addEventListener("cancel", (event) => event.preventDefault());
 
 async function start() {
-  $("trouble").hidden = true;
+  $("problem").hidden = true;
   try {
-    if (!model) await meet();
-    judge();
+    if (!model) await loadModel();
+    classify();
   } catch (error) {
-    trouble(error);
+    show(error);
   }
 }
 

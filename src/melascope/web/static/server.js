@@ -1,29 +1,30 @@
-// Asking the server, with its token if it has one, and with patience while it is busy.
+// Requests to the server, with its token if it has one. While the server is busy, they are repeated.
 
 import { $ } from "./dom.js";
 
-const PATIENCE_MS = 60_000;
+const TIME_LIMIT_MS = 60_000;
 
-export class Trouble extends Error {}
+// An error whose message is for the user.
+export class ServerError extends Error {}
 
-export async function ask(path, options = {}) {
+export async function request(path, options = {}) {
   for (let started = Date.now(); ; ) {
     const token = sessionStorage.getItem("token");
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
-    let answer;
+    let response;
     try {
-      answer = await fetch(path, { ...options, headers });
+      response = await fetch(path, { ...options, headers });
     } catch {
-      throw new Trouble("The server does not answer. Is it still running?");
+      throw new ServerError("The server does not answer. Is it still running?");
     }
-    if (answer.ok) return answer.json();
-    const { detail } = await answer.json().catch(() => ({ detail: answer.statusText }));
-    if (answer.status === 401) {
+    if (response.ok) return response.json();
+    const { detail } = await response.json().catch(() => ({ detail: response.statusText }));
+    if (response.status === 401) {
       await askForToken(Boolean(token));
-    } else if (answer.status === 503 && Date.now() - started < PATIENCE_MS) {
-      await new Promise((done) => setTimeout(done, 1000 * (Number(answer.headers.get("Retry-After")) || 1)));
+    } else if (response.status === 503 && Date.now() - started < TIME_LIMIT_MS) {
+      await new Promise((done) => setTimeout(done, 1000 * (Number(response.headers.get("Retry-After")) || 1)));
     } else {
-      throw new Trouble(`The server refused: ${detail}.`);
+      throw new ServerError(`The server refused the request: ${detail}.`);
     }
   }
 }
@@ -32,13 +33,13 @@ let waitingForToken = null;
 
 function askForToken(wrong) {
   waitingForToken ??= new Promise((done) => {
-    if (wrong) $("door-text").textContent = "That was not the token of this server. Please try again.";
+    if (wrong) $("login-text").textContent = "This is not the token of this server. Please try again.";
     $("token").value = "";
-    $("door").showModal();
-    $("door-form").onsubmit = (event) => {
+    $("login").showModal();
+    $("login-form").onsubmit = (event) => {
       event.preventDefault();
       sessionStorage.setItem("token", $("token").value.trim());
-      $("door").close();
+      $("login").close();
       waitingForToken = null;
       done();
     };

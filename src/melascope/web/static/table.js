@@ -1,19 +1,19 @@
 // The table of several images.
 
 import { $, make } from "./dom.js";
-import { head, kind, percent, remark, summary } from "./format.js";
+import { heading, outcome, percent, remark, summary } from "./format.js";
 
 let order = { key: null, up: true };
 
-// The address of an item's file in this page.
+// The address of an item's file within this page.
 export const urlOf = (item) => (item.url ??= URL.createObjectURL(item.file));
 
-const shown = (row, name) => (row?.status === "ok" ? (row[name] ?? -1) : -1);
+const probability = (row, name) => (row?.status === "ok" ? (row[name] ?? -1) : -1);
 const KEYS = {
   name: (item) => item.name.toLowerCase(),
-  answer: (item) => ["malignant", "benign", "refused", "error", null].indexOf(kind(item.row)),
-  malignant: (item) => shown(item.row, "malignant"),
-  melanoma: (item) => shown(item.row, "melanoma"),
+  answer: (item) => ["malignant", "benign", "refused", "error", null].indexOf(outcome(item.row)),
+  malignant: (item) => probability(item.row, "malignant"),
+  melanoma: (item) => probability(item.row, "melanoma"),
   remark: (item) => remark(item.row),
 };
 
@@ -37,12 +37,12 @@ export function drawList(items, chosen, choose) {
   if (focused) [...$("rows").children].find((tr) => tr.item === focused)?.querySelector("button").focus();
 }
 
-// A line is made anew only when its answer came.
+// A line is made again only when its answer has changed.
 function line(item, chosen, choose) {
   const version = item.row;
   if (!item.line || item.lineOf !== version) {
     const row = item.row;
-    const pills = [make("span", { class: `pill ${kind(row) ?? ""}` }, head(row))];
+    const pills = [make("span", { class: `pill ${outcome(row) ?? ""}` }, heading(row))];
     if (row?.weak) pills.push(make("span", { class: "pill weak" }, "weak"));
     const thumb = make("img", { class: "thumb", src: urlOf(item), alt: "", loading: "lazy", decoding: "async" });
     thumb.addEventListener("error", () => thumb.replaceWith(make("span", { class: "thumb" })));
@@ -65,14 +65,14 @@ function line(item, chosen, choose) {
   return item.line;
 }
 
-export function sortOnClick(redraw, say) {
+export function sortOnClick(redraw, announce) {
   for (const th of document.querySelectorAll("#list th[data-key]")) {
     th.querySelector("button").addEventListener("click", () => {
       const { key } = th.dataset;
       const numbers = key === "malignant" || key === "melanoma";
-      order = { key, up: order.key === key ? !order.up : !numbers }; // of numbers, the highest first
+      order = { key, up: order.key === key ? !order.up : !numbers }; // numbers: the highest first
       redraw();
-      say(`Sorted by ${key}, ${order.up ? "ascending" : "descending"}.`);
+      announce(`Sorted by ${key}, ${order.up ? "ascending" : "descending"}.`);
     });
   }
 }
