@@ -29,7 +29,7 @@ class Corner(StandIn):
 
     def answer(self, pixels: np.ndarray, name: str = "") -> Answer:
         p = float(np.clip(pixels[:6, :6, 0].mean() / 255 + _NOISE[int(pixels.sum()) % 997], 0, 1))
-        return Answer(name, "ok", None, None, p, None, 0.2, None, None, "corner")
+        return Answer(path=name, status="ok", malignant=p, threshold=0.2, model="corner")
 
 
 _NOISE = np.random.default_rng(0).normal(0, 0.25, 997)

@@ -267,12 +267,9 @@ class _Fake:
             yield Answer(
                 path=path,
                 status=status,
-                label=None,
-                confidence=None,
                 malignant=row["p_malignant"] if told else None,
                 melanoma=row["p_melanoma"] if told else None,
                 threshold=0.2,
-                weak=None,
                 reason=None if status == "ok" else "half a JPEG",
                 model="fake",
                 logits=row[["logit_malignant", "logit_melanoma"]].to_numpy(float) if told else None,

@@ -34,7 +34,9 @@ class Looks(StandIn):
         p = 1 - float(pixels[self._where].mean()) / 255
         small = np.asarray(Image.fromarray(self._where.astype(np.float32)).resize((7, 7)))
         status = "ok" if pixels[INSIDE].mean() < 140 else "refused"
-        return Answer(name, status, None, None, p, None, 0.2, None, None, "looks", np.stack([small, small]))
+        return Answer(
+            path=name, status=status, malignant=p, threshold=0.2, model="looks", heat=np.stack([small, small])
+        )
 
 
 @pytest.fixture

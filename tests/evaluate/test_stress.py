@@ -28,7 +28,7 @@ class Redness(StandIn):
     def answer(self, pixels: np.ndarray, name: str = "") -> Answer:
         p = float(pixels[..., 0].mean()) / 255
         status = "refused" if p < 0.01 else "ok"
-        return Answer(name, status, None, None, p, None, 0.2, None, None, "redness")
+        return Answer(path=name, status=status, malignant=p, threshold=0.2, model="redness")
 
 
 def _invert(pixels: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,7 @@ def jobs(count: int, size: int = 1) -> list[Job]:
 
 
 def result(job: Job) -> Result:
-    return Result(Answer(job.upload.name, "ok", None, None, None, None, 0.5, None, None, ""))
+    return Result(Answer(path=job.upload.name, status="ok", threshold=0.5, model=""))
 
 
 class Blocked:

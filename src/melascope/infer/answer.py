@@ -11,26 +11,26 @@ from melascope.model.decision import DIGITS, PredictionSets
 from melascope.quality import Quality
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """A classification, a refusal or an error, by `status`."""
 
     path: str
     status: str
     """`ok`; `refused`: decoded, but unfit for classification; `error`: could not be read."""
-    label: str | None
+    label: str | None = None
     """`malignant` or `benign`; None unless the status is `ok`."""
-    confidence: float | None
+    confidence: float | None = None
     """The calibrated probability of the label, 0 to 1."""
-    malignant: float | None
+    malignant: float | None = None
     """Calibrated probability that the lesion is malignant, 0 to 1; also given for refused images."""
-    melanoma: float | None
+    melanoma: float | None = None
     """Calibrated probability that it is a melanoma, 0 to 1; None where the model was not trained for melanoma."""
     threshold: float
     """From this probability of `malignant` on, the label is `malignant`."""
-    weak: bool | None
+    weak: bool | None = None
     """Whether the other label cannot be ruled out: the conformal prediction set does not hold the label alone."""
-    reason: str | None
+    reason: str | None = None
     """Why an image was refused or could not be read."""
     model: str
     """Name and content of the model."""

@@ -169,7 +169,14 @@ class Predictor:
             if seen.shape[1::-1] != size and (at_least is None or min(seen.shape[:2]) < at_least):
                 shown = images.decode(data, name, at_least)
         except ImageError as error:
-            return self._to_answer(name, "error", reason=error.reason), None
+            answer = Answer(
+                path=name,
+                status="error",
+                threshold=self._threshold,
+                reason=error.reason,
+                model=self.card.identity,
+            )
+            return answer, None
         return self._answer(session, seen, size, name), shown
 
     def _answer(self, session: Any, pixels: Pixels, size: tuple[int, int], name: str) -> Answer:
@@ -178,8 +185,26 @@ class Predictor:
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.card.identity}: gives no number for an image; its weights are broken")
         reason = refusal.refusal(measured, self._gate is None or bool(self._gate.knows(views)[0]))
-        status = "refused" if reason else "ok"
-        return self._to_answer(name, status, reason=reason, logits=logits[0], heat=heat[0], quality=measured)
+        probability = dict(zip(TARGETS, self.card.probability(logits)[0].tolist(), strict=True))
+        malignant = probability["malignant"]
+        label = confidence = weak = None
+        if reason is None:
+            label, confidence, weak = decide(malignant, self._threshold, self.card.prediction_sets)
+        return Answer(
+            path=name,
+            status="refused" if reason else "ok",
+            label=label,
+            confidence=confidence,
+            malignant=malignant,
+            melanoma=probability["melanoma"] if "melanoma" in self.card.calibration else None,
+            threshold=self._threshold,
+            weak=weak,
+            reason=reason,
+            model=self.card.identity,
+            heat=heat[0],
+            logits=logits[0],
+            quality=measured,
+        )
 
     def gate_features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The features that a gate uses, whether or not this model has a gate; on all cores.
@@ -209,27 +234,3 @@ class Predictor:
         except Exception as error:  # ONNX Runtime's own exception types are not public
             raise ModelError(f"{self.card.identity}: cannot be run ({one_line(error)})") from error
         return results
-
-    def _to_answer(
-        self, name: str, status: str, logits: NDArray[np.float32] | None = None, **values: Any
-    ) -> Answer:
-        malignant = melanoma = label = confidence = weak = None
-        if logits is not None:
-            probability = dict(zip(TARGETS, self.card.probability(logits[None])[0].tolist(), strict=True))
-            malignant = probability["malignant"]
-            melanoma = probability["melanoma"] if "melanoma" in self.card.calibration else None
-            if status == "ok":
-                label, confidence, weak = decide(malignant, self._threshold, self.card.prediction_sets)
-        return Answer(
-            path=name,
-            status=status,
-            label=label,
-            confidence=confidence,
-            malignant=malignant,
-            melanoma=melanoma,
-            threshold=self._threshold,
-            weak=weak,
-            model=self.card.identity,
-            logits=logits,
-            **values,
-        )

@@ -187,12 +187,7 @@ def _crashed(card: Card, name: str) -> Answer:
     return Answer(
         path=name,
         status="error",
-        label=None,
-        confidence=None,
-        malignant=None,
-        melanoma=None,
         threshold=card.threshold["malignant"],
-        weak=None,
         reason="the analysis crashed; the file may be malformed, or the server ran out of memory",
         model=card.identity,
     )
