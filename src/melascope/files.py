@@ -170,7 +170,7 @@ def claim(path: str | Path, purpose: Mapping[str, object], what: str) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        write_text(path, json.dumps(purpose, indent=2) + "\n")
+        write_json(path, purpose)
     elif json.loads(path.read_text(encoding="utf-8")) != purpose:
         raise DataError(
             f"{path.parent}: holds {what} with other settings or data; name another --out, or remove it"
