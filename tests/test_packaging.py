@@ -98,13 +98,14 @@ def test_an_installed_wheel_predicts(tmp_path):
     stems = ("base_model", "finetuned_model")
     assert shipped == {f"{stem}{end}" for stem in stems for end in (".gate.npz", ".json", ".onnx")}
     models.write_pictures(tmp_path, 1)
-    command = "from melascope.cli.main import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", command, "predict", tmp_path / "00.png"],
+        [sys.executable, "-m", "melascope", "predict", tmp_path / "00.png"],
         env={"PYTHONPATH": str(tmp_path / "installed")},
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "finetuned_model@" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "finetuned_model@" in done.stderr
+    assert "00.png" in done.stdout
