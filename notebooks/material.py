@@ -121,7 +121,7 @@ def model(stage: str = FINE_TUNED) -> Path:
     from melascope.learn import training
 
     settings = Settings(
-        backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=2, rate=5e-4, artefacts=Artefacts.none
+        backbone=BACKBONE, weights=WEIGHTS, size=SIZE, epochs=2, rate=5e-4, artefacts=Artefacts.NONE
     )
     base, tuned = _converted(training.train_networks(data(), WORK / "run", settings))
     return base if stage == FROZEN else tuned
@@ -187,7 +187,7 @@ def asked() -> "Search":
             epochs=(epochs := int(_given("EPOCHS", "6" if REAL else "2"))),
             patience=epochs,
             augmentation=1.5,
-            artefacts=Artefacts.none,
+            artefacts=Artefacts.NONE,
             unfrozen=0.65,
         ),
         names=("rate", "dropout", "epochs"),

@@ -1,6 +1,10 @@
 """How a long stage reports its progress, without knowing where the reports go."""
 
+from collections.abc import Callable
 from typing import Protocol
+
+Notify = Callable[[str], None]
+"""Called with a sentence for the user."""
 
 
 class Progress(Protocol):
@@ -12,3 +16,7 @@ class Progress(Protocol):
 
 def silent(what: str, done: int, total: int) -> None:
     """Report nothing: the default of every stage."""
+
+
+def quiet(_: str) -> None:
+    """The default `Notify`: says nothing."""

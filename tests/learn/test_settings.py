@@ -9,5 +9,5 @@ def test_members_differ():
     assert [member.seed for member in members] == [7, 8, 9, 10]
     assert [member.artefacts for member in members] == ["none", "drawn", "none", "drawn"]
     assert {member.members for member in members} == {1}
-    plain = Settings(members=2, artefacts=Artefacts.none)
+    plain = Settings(members=2, artefacts=Artefacts.NONE)
     assert [plain.member(number).artefacts for number in range(2)] == ["none", "none"]

@@ -12,13 +12,13 @@ from urllib3.response import BaseHTTPResponse
 
 from melascope import files
 from melascope.errors import DataError
-from melascope.fetch.client import Notify, RefusedError, UnreachableError, quiet
+from melascope.fetch.client import RefusedError, UnreachableError
 from melascope.fetch.folder import PART, opened, require_space
 from melascope.fetch.isic_api import Archive
 from melascope.fetch.ledger import Row
 from melascope.fetch.resumable import ResumableDownload
 from melascope.fetch.unpack import check_zip
-from melascope.progress import Progress, silent
+from melascope.progress import Notify, Progress, quiet, silent
 
 _KB, _MB = 1000, 10**6
 

@@ -20,10 +20,9 @@ from urllib3.util import Retry, Timeout
 
 from melascope import __version__
 from melascope.errors import DataError, one_line
+from melascope.progress import Notify, quiet
 
 T = TypeVar("T")
-Notify = Callable[[str], None]
-"""Called with a sentence for the user."""
 
 _TRIES = 8
 _MAX_INVALID = 5  # a file that arrives whole but wrong this often is wrong
@@ -62,10 +61,6 @@ class InvalidResponseError(Exception):
 
 class StoppedError(Exception):
     """Another thread set `Client.stop`."""
-
-
-def quiet(_: str) -> None:
-    """The default `Notify`: says nothing."""
 
 
 class Client:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from urllib3.response import BaseHTTPResponse
 from melascope import files
 from melascope.errors import DataError
 from melascope.fetch import metadata
-from melascope.fetch.client import InvalidResponseError, Notify, RefusedError, UnreachableError, quiet
+from melascope.fetch.client import InvalidResponseError, RefusedError, UnreachableError
 from melascope.fetch.download import JOBS, Downloads
 from melascope.fetch.folder import RawFolder, free_bytes, opened, require_space
 from melascope.fetch.isic_api import PAGE_SIZE, Archive, file_name
 from melascope.fetch.ledger import Row
 from melascope.fetch.listing import NAME as LISTING
 from melascope.fetch.listing import Listing, Selection
-from melascope.progress import Progress, silent
+from melascope.fetch.query import restricted, translated
+from melascope.progress import Notify, Progress, quiet, silent
 
 LARGE_LISTING = 20_000  # images; listing more takes minutes
 _NONE = "the archive has no such image"
@@ -33,6 +34,32 @@ class Plan:
     """Bytes; None if the archive does not say."""
     exact: bool
     """Whether `size` is the archive's own sum, or a share of it."""
+
+
+def select(
+    query: str,
+    collections: Sequence[int] = (),
+    limit: int | None = None,
+    licenses: Sequence[str] = (),
+    notify: Notify = quiet,
+) -> Selection:
+    """The images that a query of the user means.
+
+    Args:
+        query: in the archive's query language, of today or of before 2024.
+        collections: only images of these, by number.
+        limit: at most this many images.
+        licenses: only images under these.
+        notify: called with a sentence for each change of the query.
+
+    Raises:
+        DataError: if the query cannot be read.
+    """
+    text, notes = translated(query.strip())
+    text, more = restricted(text, licenses)
+    for note in (*notes, *more):
+        notify(note)
+    return Selection(text, tuple(collections), limit, tuple(licenses))
 
 
 def plan(archive: Archive, selection: Selection) -> Plan:

@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from melascope.errors import DataError
 from melascope.fetch.client import Client, RefusedError
 from melascope.fetch.query import DICTIONARY
 from melascope.images import EXTENSIONS
+from melascope.progress import Notify, quiet
 
 _API = "https://api.isic-archive.com/api/v2/"
 _FILES = "https://isic-archive.s3.amazonaws.com/"
@@ -78,6 +79,16 @@ class Archive:
     def __init__(self, client: Client, addresses: Addresses) -> None:
         self.client = client
         self.addresses = addresses
+
+    @classmethod
+    def open(cls, jobs: int, notify: Notify = quiet) -> Self:
+        """The archive, or the mirror that the environment names.
+
+        Args:
+            jobs: requests at once.
+            notify: called with sentences for the user, such as of long waits.
+        """
+        return cls(Client(jobs, notify), Addresses.from_environment())
 
     def pages(
         self, query: str, collections: Sequence[int] = (), cursor: str | None = None, limit: int = PAGE_SIZE

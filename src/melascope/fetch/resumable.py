@@ -9,16 +9,9 @@ from pathlib import Path
 from urllib3.response import BaseHTTPResponse
 
 from melascope.errors import DataError
-from melascope.fetch.client import (
-    Client,
-    InvalidResponseError,
-    Notify,
-    RefusedError,
-    UnreachableError,
-    quiet,
-)
+from melascope.fetch.client import Client, InvalidResponseError, RefusedError, UnreachableError
 from melascope.fetch.folder import PART, move, require_space
-from melascope.progress import Progress, silent
+from melascope.progress import Notify, Progress, quiet, silent
 
 _CHUNK_BYTES = 2**20
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")

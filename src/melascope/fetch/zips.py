@@ -9,13 +9,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from melascope import files
 from melascope.errors import DataError
 from melascope.fetch.challenge import year_of
-from melascope.fetch.client import Notify, RefusedError, UnreachableError, quiet, without_query
+from melascope.fetch.client import RefusedError, UnreachableError, without_query
 from melascope.fetch.folder import PART, RawFolder, opened
 from melascope.fetch.isic_api import Archive
 from melascope.fetch.ledger import Row
 from melascope.fetch.resumable import ResumableDownload
 from melascope.fetch.unpack import check_zip, unpack
-from melascope.progress import Progress, silent
+from melascope.progress import Notify, Progress, quiet, silent
 
 _SIGNATURES = ("X-Amz-Signature", "Signature", "Expires", "Policy")  # parameters of an address that expires
 

@@ -103,7 +103,7 @@ def _trainer(net: Any, data: TrainingData, settings: Settings) -> tuple[Any, Tra
         batch=settings.batch,
         seed=settings.seed,
         strength=settings.augmentation,
-        artefacts=settings.artefacts is Artefacts.drawn,
+        artefacts=settings.artefacts is Artefacts.DRAWN,
     )
     trainer = network.with_family(net, families.shape[1])
     optimizer = make_optimizer(settings, len(batches))

@@ -50,6 +50,8 @@ SPACE: dict[str, Callable[[optuna.Trial, Settings], float]] = {
 }
 """What can be searched: fields of `Settings`, and how each is drawn."""
 
+EPOCHS = 16  # of a trial at most, unless the user says otherwise
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

@@ -1,15 +1,18 @@
 """The settings of a training. No framework is imported, so that the command shows their defaults at once."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Self
+from math import inf
+from typing import Any, Self
+
+from melascope.errors import DataError
 
 
 class Artefacts(StrEnum):
     """Whether training images get drawn hair, marks, bubbles and the like (see `melascope.learn.artefacts`)."""
 
-    none = "none"
-    drawn = "drawn"
+    NONE = "none"
+    DRAWN = "drawn"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Settings:
         metadata={"help": "Strength of random changes of place, scale and colour.", "min": 0, "max": 2},
     )
     artefacts: Artefacts = field(
-        default=Artefacts.drawn,
+        default=Artefacts.DRAWN,
         metadata={"help": "Whether to draw hair, marks, bubbles, blur and the like."},
     )
     label_smoothing: float = field(
@@ -68,11 +71,32 @@ class Settings:
     )
     seed: int = field(default=0, metadata={"help": "Same seed, same machine, same model."})
 
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Settings from what a user gives, checked; for `weights`, the word `none` means None.
+
+        Raises:
+            DataError: for a name that is no setting, or a value out of its limits.
+        """
+        known = {field.name: field.metadata for field in fields(cls)}
+        for name, value in given.items():
+            if name not in known:
+                raise DataError(f"{name}: no such setting; there are {', '.join(known)}")
+            low, high = known[name].get("min", -inf), known[name].get("max", inf)
+            if isinstance(value, int | float) and not low <= value <= high:
+                limits = f"at least {low}" if high == inf else f"{low} to {high}"
+                raise DataError(f"{name} {value}: give {limits}")
+        settings = cls(**given)
+        if settings.artefacts not in list(Artefacts):
+            raise DataError(f"artefacts {settings.artefacts}: give {' or '.join(Artefacts)}")
+        weights = None if settings.weights == "none" else settings.weights
+        return replace(settings, weights=weights, artefacts=Artefacts(settings.artefacts))
+
     def member(self, number: int) -> Self:
         """The settings of one of several members, counted from 0.
 
         The mean of weights gains by members that differ (Rame et al. 2022, diverse weight averaging): each has its
         own seed, and every other one sees no artefacts.
         """
-        artefacts = (Artefacts.none, self.artefacts)[number % 2]
+        artefacts = (Artefacts.NONE, self.artefacts)[number % 2]
         return replace(self, members=1, seed=self.seed + number, artefacts=artefacts)

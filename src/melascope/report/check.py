@@ -1,0 +1,104 @@
+"""The chapters of a report: what else is measured of an evaluated model, each with a page of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from melascope.errors import DataError
+from melascope.evaluate import cases, doubt, hold_out, lesion, stress
+from melascope.evaluate.predictions import Evaluation
+from melascope.prepare.tree import open_trees
+from melascope.progress import Progress, silent
+from melascope.report import card as card_page
+from melascope.report import cases as cases_page
+from melascope.report import doubt as doubt_page
+from melascope.report import lesion as lesion_page
+from melascope.report import stress as stress_page
+from melascope.report.page import renew
+
+CHAPTERS = ("stress", "lesion", "doubt", "cases", "card")
+"""The card is last, since it names what the others measured."""
+_SHOWN = {"stress", "lesion", "doubt"}  # in report.html
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What one chapter measured."""
+
+    results: Any = None
+    """What its JSON file holds; of `cases`, `melascope.evaluate.cases.Findings`; of `card`, None."""
+    pages: tuple[Path, ...] = ()
+    reason: str | None = None
+    """Why it was left out."""
+
+
+def check(
+    evaluation: Evaluation,
+    chapters: Sequence[str] = (),
+    *,
+    masks: str | Path | None = None,
+    images: int | None = None,
+    band: tuple[float, float] | None = None,
+    hold_out_file: Path | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Chapter]:
+    """Measure chapters, write their pages into the report folder, and renew `report.html`.
+
+    Args:
+        evaluation: a report folder, read.
+        chapters: names out of `CHAPTERS`. None means all; what does not apply is then left out, with the reason.
+        masks: folder or ZIP of lesion masks, named by image id; for `lesion`.
+        images: at most this many for `stress` and for `lesion`; None for their own numbers.
+        band: two probabilities between which a decision is weak, for `cases`; None for the model's prediction sets.
+        hold_out_file: `hold-out.json` of the same settings and data, for `card`.
+        seed: of everything random.
+        progress: called with (what, done, total).
+
+    Raises:
+        DataError: if a chapter that is named cannot be measured.
+        ModelError: if the model cannot be used.
+    """
+    if unknown := sorted(set(chapters) - set(CHAPTERS)):
+        raise DataError(f"{unknown[0]}: no such chapter; there are {', '.join(CHAPTERS)}")
+    folder, number = evaluation.folder, {} if images is None else {"images": images}
+
+    def measured(name: str) -> Chapter:
+        if name == "stress":
+            results, examples = stress.measure(evaluation, **number, seed=seed, progress=progress)
+            return Chapter(results, (stress_page.write(results, examples, folder),))
+        if name == "lesion":
+            if masks is None:
+                raise DataError(
+                    f"{folder}: the chapter lesion needs lesion masks; name their folder or ZIP by --masks"
+                )
+            members = [m.locator for tree in open_trees(masks) for m in (*tree.images, *tree.passed_over)]
+            results, pictures = lesion.measure(evaluation, members, **number, seed=seed, progress=progress)
+            return Chapter(results, (lesion_page.write(results, pictures, folder),))
+        if name == "doubt":
+            results = doubt.measure(evaluation, seed=seed, progress=progress)
+            return Chapter(results, (doubt_page.write(results, folder),))
+        if name == "cases":
+            predictor = evaluation.predictor(progress)
+            findings = cases.measure(evaluation, band=band, progress=progress)
+            page = cases_page.write(findings, predictor, evaluation.metrics, band, folder, progress)
+            return Chapter(findings, (page,))
+        card = evaluation.card()
+        known = hold_out.read(hold_out_file, card) if hold_out_file else None
+        return Chapter(None, card_page.write(evaluation.metrics, card, folder, folder, known))
+
+    done: dict[str, Chapter] = {}
+    try:
+        for name in CHAPTERS:
+            if name in (chapters or CHAPTERS):
+                try:
+                    done[name] = measured(name)
+                except DataError as error:
+                    if chapters:
+                        raise
+                    done[name] = Chapter(reason=str(error))
+    finally:
+        if any(name in _SHOWN and chapter.pages for name, chapter in done.items()):
+            renew(folder, progress)
+    return done
