@@ -11,7 +11,7 @@ from helpers import models
 from melascope.cli.main import app
 from melascope.errors import DataError, ModelError
 from melascope.explain.cam import heat_map
-from melascope.explain.overlay import blend, pair, panel, whole
+from melascope.explain.overlay import blend, colours, pair, panel, whole
 from melascope.infer.answer import Answer
 
 CAM = np.array([[0.0, -3.0], [1.0, 4.0]], dtype=np.float32)
@@ -54,9 +54,7 @@ def test_heat_is_drawn_where_it_is_and_nowhere_else():
 def test_hotter_is_lighter_for_eyes_that_see_no_colour():
     skin = np.full((1, 256, 3), 128, dtype=np.uint8)
     heat = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    from melascope.explain import overlay
-
-    grey = np.asarray(Image.fromarray(overlay._colours(heat).astype(np.uint8)).convert("L"), dtype=int)[0]
+    grey = np.asarray(Image.fromarray(colours(heat).astype(np.uint8)).convert("L"), dtype=int)[0]
     assert (np.diff(grey) >= 0).all()
     assert grey[0] < 30
     assert grey[-1] > 230
@@ -64,7 +62,7 @@ def test_hotter_is_lighter_for_eyes_that_see_no_colour():
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (64, 64), (3000, 30)])
-def test_the_overlay_lies_on_the_central_square_that_the_network_saw(width, height):
+def test_the_overlay_lies_on_the_central_square(width, height):
     original, overlay = whole(np.full((height, width, 3), 120, dtype=np.uint8), np.ones((2, 2), np.float32))
     assert original.size == overlay.size
     assert max(original.size) == 420
@@ -120,7 +118,7 @@ def test_no_picture_takes_the_place_of_a_photograph(tiny_model, pictures, tmp_pa
     assert photograph.read_bytes() == (pictures / "01.png").read_bytes()
 
 
-def test_targets_differ_and_one_that_was_not_learned_is_refused(tiny_model, pictures, tmp_path):
+def test_targets_differ_and_an_unknown_one_is_refused(tiny_model, pictures, tmp_path):
     made = {}
     for target in ("malignant", "melanoma"):
         out = tmp_path / target

@@ -1,1 +1,1 @@
-"""Class activation maps: where a model looks."""
+"""Class activation maps: where a model responds to an image, as numbers and as pictures."""

@@ -17,7 +17,7 @@ def heat_map(cam: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         size: side of the result in pixels.
 
     Returns:
-        Shape (size, size), values 0 to 1; all zero where nothing speaks for the target.
+        Shape (size, size), values 0 to 1; all zero where no place responds to the target.
 
     >>> heat_map(np.array([[-1.0, 0.0], [2.0, 4.0]], dtype=np.float32), 2)
     array([[0. , 0. ],

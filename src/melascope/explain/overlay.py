@@ -1,4 +1,4 @@
-"""An image beside its heat map, with the answer in words: pictures for a person."""
+"""Pictures for a person: an image, its heat map, and the answer in words."""
 
 import textwrap
 
@@ -6,19 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from melascope.errors import printable
 from melascope.explain.cam import heat_map
 from melascope.images import Pixels, square
 from melascope.infer.answer import Answer
-from melascope.labels import TARGETS
+from melascope.labels import NOTICE, TARGETS
 
-_LONG = 420  # pixels of the longer side of each of the two pictures
+_LONGER_SIDE = 420  # of each of the two pictures, in pixels
 _NOTE = (
-    "The heat map shows where the network responded, relative to its own strongest place; it is not "
-    "evidence. A research tool: it supports a clinician and never replaces one."
+    "The heat map shows where the network responded, relative to the strongest place of the image. It is not evidence. "
+    f"{NOTICE}"
 )
 _PAPER, _INK, _MUTED = (255, 255, 255), (23, 33, 43), (86, 100, 114)
 _MARGIN, _GAP = 16, 8
-_WIDTH = 2 * _LONG + _GAP
+_WIDTH = 2 * _LONGER_SIDE + _GAP
 # Stops of the map `inferno` (Smith and van der Walt 2015), whose lightness rises evenly, so that it reads
 # without colour vision and in grey.
 _STOPS = np.array(
@@ -34,7 +35,23 @@ _STOPS = np.array(
     ],
     dtype=np.float32,
 )
-_MOST_OPAQUE = 0.65  # the skin stays visible under the hottest place
+_MAX_OPACITY = 0.65  # the skin stays visible under the hottest place
+
+
+def colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The colour of each heat.
+
+    Args:
+        heat: shape (...), 0 to 1.
+
+    Returns:
+        Shape (..., 3), 0 to 255; the hotter, the lighter.
+    """
+    place = heat * (len(_STOPS) - 1)
+    low = np.minimum(place.astype(int), len(_STOPS) - 2)
+    share = (place - low)[..., None]
+    mixed: NDArray[np.float32] = _STOPS[low] * (1 - share) + _STOPS[low + 1] * share
+    return mixed
 
 
 def blend(pixels: Pixels, heat: NDArray[np.float32]) -> Pixels:
@@ -47,8 +64,8 @@ def blend(pixels: Pixels, heat: NDArray[np.float32]) -> Pixels:
     Returns:
         Shape (height, width, 3).
     """
-    opacity = (_MOST_OPAQUE * heat)[..., None]
-    blended: Pixels = (pixels * (1 - opacity) + _colours(heat) * opacity + 0.5).astype(np.uint8)
+    opacity = (_MAX_OPACITY * heat)[..., None]
+    blended: Pixels = (pixels * (1 - opacity) + colours(heat) * opacity + 0.5).astype(np.uint8)
     return blended
 
 
@@ -63,12 +80,12 @@ def layer(cam: NDArray[np.float32], side: int) -> Image.Image:
         A picture of mode RGBA.
     """
     heat = heat_map(cam, side)[..., None]
-    values = np.concatenate([_colours(heat[..., 0]), 255 * _MOST_OPAQUE * heat], axis=2)
+    values = np.concatenate([colours(heat[..., 0]), 255 * _MAX_OPACITY * heat], axis=2)
     return Image.fromarray((values + 0.5).astype(np.uint8), "RGBA")
 
 
 def pair(pixels: Pixels, cam: NDArray[np.float32], side: int) -> tuple[Image.Image, Image.Image]:
-    """What the network saw, its central square, and the same with the heat map.
+    """The central square that the network saw, without and with the heat map.
 
     Args:
         pixels: the whole image, shape (height, width, 3).
@@ -87,10 +104,10 @@ def whole(pixels: Pixels, cam: NDArray[np.float32]) -> tuple[Image.Image, Image.
         cam: raw class activation map of one target, shape (h, w).
 
     Returns:
-        Two pictures whose longer side is `_LONG` pixels.
+        Two pictures whose longer side is 420 pixels.
     """
     original = Image.fromarray(pixels)
-    scale = _LONG / max(original.size)
+    scale = _LONGER_SIDE / max(original.size)
     width, height = (max(1, round(scale * length)) for length in original.size)
     original = original.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     side = min(width, height)
@@ -124,9 +141,9 @@ def panel(pixels: Pixels, answer: Answer, target: str) -> Image.Image:
     top = _MARGIN + original.height + _GAP
     height = top + 2 * _GAP + sum(_line(size) for _, size, _ in rows) + _MARGIN
     page = Image.new("RGB", (_WIDTH + 2 * _MARGIN, height), _PAPER)
-    left = _MARGIN + (_LONG - original.width) // 2
+    left = _MARGIN + (_LONGER_SIDE - original.width) // 2
     page.paste(original, (left, _MARGIN))
-    page.paste(overlay, (left + _LONG + _GAP, _MARGIN))
+    page.paste(overlay, (left + _LONGER_SIDE + _GAP, _MARGIN))
     draw = ImageDraw.Draw(page)
     _scale(page, draw, top)
     for row, size, colour in rows:
@@ -137,7 +154,7 @@ def panel(pixels: Pixels, answer: Answer, target: str) -> Image.Image:
 
 def _words(answer: Answer, target: str, responds: bool) -> list[tuple[str, int, tuple[int, int, int]]]:
     """Lines with their size and colour."""
-    head = answer.label if answer.label else "not judged"
+    head = answer.label or answer.status
     if answer.weak:
         head += " (weak: too close to call)"
     known = ((name, getattr(answer, name)) for name in TARGETS)
@@ -147,8 +164,8 @@ def _words(answer: Answer, target: str, responds: bool) -> list[tuple[str, int, 
     if answer.reason:
         lines.append((answer.reason, 15, _INK))
     if not responds:
-        lines.append((f"No place in the image speaks for {target}, so there is no heat to show.", 15, _INK))
-    name = "".join(c if c.isprintable() else "?" for c in answer.path.rpartition("/")[2])
+        lines.append((f"No place in the image responds to {target}, so the heat map is empty.", 15, _INK))
+    name = printable(answer.path.rpartition("/")[2])
     return [*lines, (f"{name}   {answer.model}", 12, _MUTED), (_NOTE, 12, _MUTED)]
 
 
@@ -164,14 +181,6 @@ def _scale(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:
     draw.text((right - strongest, top + 3), "strongest", fill=_MUTED, font=font)
     none = "response: none"
     draw.text((left - _GAP - draw.textlength(none, font), top + 3), none, fill=_MUTED, font=font)
-
-
-def _colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    place = heat * (len(_STOPS) - 1)
-    low = np.minimum(place.astype(int), len(_STOPS) - 2)
-    share = (place - low)[..., None]
-    colours: NDArray[np.float32] = _STOPS[low] * (1 - share) + _STOPS[low + 1] * share
-    return colours
 
 
 def _line(size: int) -> int:
