@@ -23,7 +23,6 @@ def card(
     from melascope.report import card as page
 
     evaluation = Evaluation.read(report)
-    made = evaluation.card()
-    known = read_hold_out(hold_out, made) if hold_out else None
-    for written in page.write(evaluation.metrics, made, report, out or report, known):
+    known = read_hold_out(hold_out, evaluation.card()) if hold_out else None
+    for written in page.write(evaluation, hold_out=known, out=out):
         typer.echo(written)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from melascope import files
+from melascope.evaluate.predictions import Evaluation
 from melascope.model.card import Card
 from melascope.report import guidelines
 from melascope.report.html import render
@@ -26,21 +27,24 @@ _REFERENCES = {
 
 
 def write(
-    metrics: dict[str, Any], card: Card, folder: Path, out: Path, hold_out: dict[str, Any] | None = None
+    evaluation: Evaluation, *, hold_out: dict[str, Any] | None = None, out: Path | None = None
 ) -> tuple[Path, Path]:
     """Write both pages.
 
     Args:
-        metrics: what `metrics.json` of the report folder holds.
-        card: of the model that was evaluated.
-        folder: the report folder, for what else was measured.
-        out: folder to write into.
+        evaluation: of the model; the chapters in its folder are on the card too.
         hold_out: what `hold-out.json` of the same recipe on the same data holds.
+        out: folder to write into; None for that of the evaluation.
 
     Returns:
         The paths of both.
+
+    Raises:
+        DataError: if the model has changed since it was evaluated.
+        ModelError: if its card cannot be read.
     """
-    measured = chapters(metrics, folder)
+    metrics, card, out = evaluation.metrics, evaluation.card(), out or evaluation.folder
+    measured = chapters(metrics, evaluation.folder)
     there = {place for name, place in _PLACES.items() if name in measured}
     there |= {guidelines.REFUSALS} if card.gate else set()
     there |= {guidelines.CLINICS} if hold_out else set()
