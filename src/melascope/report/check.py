@@ -84,9 +84,8 @@ def check(
             findings = cases.measure(evaluation, band=band, progress=progress)
             page = cases_page.write(findings, predictor, evaluation.metrics, band, folder, progress)
             return Chapter(findings, (page,))
-        card = evaluation.card()
-        known = hold_out.read(hold_out_file, card) if hold_out_file else None
-        return Chapter(None, card_page.write(evaluation.metrics, card, folder, folder, known))
+        known = hold_out.read(hold_out_file, evaluation.card()) if hold_out_file else None
+        return Chapter(None, card_page.write(evaluation, hold_out=known))
 
     done: dict[str, Chapter] = {}
     try:
