@@ -11,19 +11,6 @@ from melascope.images import Pixels, square
 
 GREY_SIDE = 64
 WHOLE_SIDE = 32
-CORNER_STATISTICS = (
-    "mean red",
-    "mean green",
-    "mean blue",
-    "spread of red",
-    "spread of green",
-    "spread of blue",
-    "darkest corner",
-    "brightest corner",
-    "spread between corners",
-    "fine detail",
-    "share of black",
-)
 _BLACK = 32  # luminance below which a pixel belongs to a dark frame rather than to skin
 
 
@@ -36,8 +23,9 @@ def describe(pixels: Pixels) -> dict[str, NDArray[np.generic]]:
     Returns:
         "grey": uint8 (64, 64), luminance of the central square;
         "whole": uint8 (32, 32, 3), the whole frame, its sides squashed to equal length;
-        "corners": float32 (11,), `CORNER_STATISTICS` of the four corner patches, 0 to 255 but the
-        last, which is a share of 0 to 1. A patch measures an eighth of the shorter side (16 x 16
+        "corners": float32 (11,), statistics of the four corner patches: mean and deviation of each channel, luminance
+        of the darkest and the brightest patch and its deviation between patches, fine detail (all 0 to 255), and
+        the share of black pixels (0 to 1). A patch measures an eighth of the shorter side (16 x 16
         pixels of 128 x 128), so it sees no lesion that is roughly centred.
     """
     size = (WHOLE_SIDE, WHOLE_SIDE)

@@ -95,7 +95,7 @@ def _trees(sources: Sequence[str | Path]) -> list[Tree]:
     for source in sources:
         trees = open_trees(source)
         if not any(tree.images or tree.tables for tree in trees):
-            ignored = sum(tree.ignored for tree in trees)
+            ignored = sum(len(tree.passed_over) for tree in trees)
             masks = f", only {ignored} masks or superpixels" if ignored else ""
             raise DataError(f"{source}: empty: no images and no tables in it{masks}")
         by_path.update({tree.path: tree for tree in trees})
@@ -247,9 +247,9 @@ def _inputs(
     without = {table.locator: sorted(set(table.by_image) - ids) for table in tables}
     return {
         "trees": [
-            {"path": tree.path, "images": len(tree.images), "masks_passed_over": tree.ignored}
+            {"path": tree.path, "images": len(tree.images), "masks_passed_over": len(tree.passed_over)}
             for tree in trees
-            if tree.images or tree.ignored
+            if tree.images or tree.passed_over
         ],
         "tables": [
             {

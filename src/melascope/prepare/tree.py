@@ -45,11 +45,6 @@ class Tree:
     """Masks and superpixels."""
 
     @property
-    def ignored(self) -> int:
-        """How many were passed over."""
-        return len(self.passed_over)
-
-    @property
     def name(self) -> str:
         """Name of the folder, or of the ZIP without its extension."""
         path = Path(self.path)
@@ -137,8 +132,8 @@ def _walk(root: Path) -> Iterator[Member]:
                 status = path.stat()
             except OSError:
                 continue  # a link to nowhere, or a file that has just gone
-            if not _printable(str(path)):
-                shown = str(path).encode("utf-8", "replace").decode()
+            shown = str(path).encode("utf-8", "replace").decode()
+            if shown != str(path):
                 raise DataError(f"{shown}: a name that is not UTF-8; rename the file")
             if stat.S_ISREG(status.st_mode):  # reading a pipe or a device could block forever
                 yield _file(path, path.relative_to(root).as_posix(), status)
@@ -162,14 +157,6 @@ def _members(path: str) -> Iterator[Member]:
         seen.add(info.filename)
         locator = f"{path}{files.MEMBER}{info.filename}"
         yield Member(info.filename, locator, info.file_size, f"{info.CRC:08x}")
-
-
-def _printable(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _hidden(name: str) -> bool:

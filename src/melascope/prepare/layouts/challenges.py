@@ -128,12 +128,7 @@ def _of(year: int) -> dict[str, Any]:
 
 
 LAYOUTS = (
-    Layout(
-        "ISIC 2017 ground truth",
-        "image_id, melanoma, seborrheic_keratosis",
-        _is_2017,
-        _read_2017,
-    ),
+    Layout("ISIC 2017 ground truth", "image_id, melanoma, seborrheic_keratosis", _is_2017, _read_2017),
     Layout(
         "ISIC 2018 ground truth",
         "image, MEL, NV, BCC, AKIEC, BKL, DF, VASC",
@@ -158,16 +153,8 @@ LAYOUTS = (
         _is_2019_metadata,
         partial(_read_metadata, year=2019),
     ),
+    Layout("ISIC 2020 ground truth", "image_name, patient_id, target, diagnosis", _is_2020, _read_2020),
     Layout(
-        "ISIC 2020 ground truth",
-        "image_name, patient_id, target, diagnosis",
-        _is_2020,
-        _read_2020,
-    ),
-    Layout(
-        "ISIC 2016 ground truth",
-        "no header: id, benign or malignant (or 0.0, 1.0)",
-        _is_2016,
-        _read_2016,
+        "ISIC 2016 ground truth", "no header: id, benign or malignant (or 0.0, 1.0)", _is_2016, _read_2016
     ),
 )
