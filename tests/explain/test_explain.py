@@ -135,7 +135,7 @@ def test_targets_differ_and_an_unknown_one_is_refused(tiny_model, pictures, tmp_
     result = explain(pictures / "00.png", "--model", tmp_path / "tiny", "--out", tmp_path / "none",
                      "--target", "melanoma")  # fmt: skip
     assert isinstance(result.exception, ModelError)
-    assert "did not learn melanoma" in str(result.exception)
+    assert "was not trained for melanoma" in str(result.exception)
     assert not (tmp_path / "none").exists()
 
 

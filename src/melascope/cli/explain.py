@@ -32,9 +32,8 @@ def explain(
     code 0: every image was read; 1: at least one could not be; 2: wrong usage, or a folder without images.
     """
     from melascope import files
-    from melascope.errors import DataError, ImageError, ModelError
+    from melascope.errors import DataError, ModelError
     from melascope.explain.overlay import panel
-    from melascope.images import decode
     from melascope.infer.predictor import Predictor
     from melascope.model.folder import SHIPPED
 
@@ -45,17 +44,16 @@ def explain(
     with progress_bar() as progress:
         predictor = Predictor.load(model or SHIPPED, progress)
         if target not in predictor.card.threshold:
-            raise ModelError(f"{predictor.card.identity}: did not learn {target}; its data did not tell")
-        answers = predictor.predict(locators, progress)
-        for answer, name in zip(answers, _names(locators, out), strict=True):
-            try:
-                if answer.heat is None:
-                    raise ImageError(answer.path, str(answer.reason))
-                # Read a second time: the predictor keeps only the small square that the network sees.
-                pixels = decode(files.read(answer.path), answer.path)
-            except ImageError as error:
+            raise ModelError(
+                f"{predictor.card.identity}: was not trained for {target}: its data had no {target} labels"
+            )
+        names = _names(locators, out)
+        for done, (locator, name) in enumerate(zip(locators, names, strict=True), start=1):
+            answer, pixels = predictor.explain(locator)
+            progress("explaining", done, len(locators))
+            if pixels is None:
                 failed = True
-                sys.stderr.write(f"{error}\n")
+                sys.stderr.write(f"{answer.path}: {answer.reason}\n")
                 continue
             with files.replacing(out / name) as beside:
                 panel(pixels, answer, target).save(beside, format="PNG")

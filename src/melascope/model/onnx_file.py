@@ -195,14 +195,14 @@ def _value_info(data: memoryview) -> tuple[str, str]:
     """Name and type of an input or output."""
     name, kind, shape = "", "?", []
     for number, value in fields(data):
-        if number == 1:
+        if number == 1:  # name
             name = as_text(value)
-        elif number == 2:
+        elif number == 2:  # type
             for _, tensor in (item for item in fields(as_bytes(value)) if item[0] == 1):
                 for key, item in fields(as_bytes(tensor)):
-                    if key == 1:
+                    if key == 1:  # elem_type
                         kind = _ELEMENTS.get(as_int(item), "?")
-                    elif key == 2:
+                    elif key == 2:  # shape
                         shape = [_dimension(as_bytes(part)) for _, part in fields(as_bytes(item))]
     return name, f"{kind} ({', '.join(shape)})"
 
