@@ -37,7 +37,7 @@ predictions, metrics = material.report()
 card = Predictor.load(material.model()).card
 threshold, sets = card.threshold["malignant"], card.prediction_sets
 findings = cases.find(predictions, threshold, sets, BAND)
-judged = findings.judged[findings.judged["malignant"].notna()].reset_index(drop=True)
+judged = findings.images[findings.images["malignant"].notna()].reset_index(drop=True)
 truth = judged["malignant"].to_numpy(bool)
 p = judged["p_malignant"].to_numpy()
 within = judged["weak"].to_numpy(bool)

@@ -6,6 +6,7 @@ archives are read where they lie and never unpacked by hand.
 
 import contextlib
 import hashlib
+import io
 import json
 import lzma
 import os
@@ -18,6 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 from melascope.errors import DataError, ImageError
 
@@ -78,6 +80,28 @@ def open_zip(path: str | Path) -> zipfile.ZipFile:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
+@contextlib.contextmanager
+def opened(locator: str) -> Iterator[IO[bytes]]:
+    """Open a file or a member of a ZIP for reading.
+
+    Args:
+        locator: a path, or `ARCHIVE.zip::MEMBER`.
+
+    Raises:
+        ImageError: if it cannot be opened, or reading it fails.
+    """
+    path, member = split_locator(locator)
+    try:
+        with open(path, "rb") if member is None else open_zip(path).open(member) as file:
+            yield file
+    except DataError as error:
+        raise ImageError(locator, str(error).removeprefix(f"{path}: ")) from error
+    except OSError as error:
+        raise ImageError(locator, error.strerror or str(error)) from error
+    except DAMAGE as error:  # ValueError also for a path with a zero byte
+        raise ImageError(locator, f"cannot be read ({error})") from error
+
+
 def read(locator: str, limit: int = MAX_BYTES) -> bytes:
     """Read the bytes of a file or of a member of a ZIP.
 
@@ -88,22 +112,10 @@ def read(locator: str, limit: int = MAX_BYTES) -> bytes:
     Raises:
         ImageError: if it cannot be read or is larger than `limit`.
     """
-    path, member = split_locator(locator)
-    try:
-        if member is None:
-            with open(path, "rb") as file:
-                # Asked for more than there is, Python would first make room for all of it. Pipes have no size.
-                size = os.fstat(file.fileno()).st_size
-                data = file.read(size + 1 if 0 < size <= limit else limit + 1)
-        else:
-            with open_zip(path).open(member) as file:
-                data = file.read(limit + 1)
-    except DataError as error:
-        raise ImageError(locator, str(error).removeprefix(f"{path}: ")) from error
-    except OSError as error:
-        raise ImageError(locator, error.strerror or str(error)) from error
-    except DAMAGE as error:  # ValueError also for a path with a zero byte
-        raise ImageError(locator, f"cannot be read ({error})") from error
+    with opened(locator) as file:
+        # Asked for more than there is, Python would first make room for all of it. Pipes and members have no size.
+        size = os.fstat(file.fileno()).st_size if isinstance(file, io.BufferedReader) else 0
+        data = file.read(size + 1 if 0 < size <= limit else limit + 1)
     if len(data) > limit:
         raise ImageError(locator, f"larger than {limit // 2**20} MiB")
     return data

@@ -15,10 +15,10 @@ from helpers import datasets, models
 from melascope.cli.main import app
 from melascope.errors import DataError
 from melascope.evaluate import cases
+from melascope.evaluate.predictions import Evaluation
 from melascope.images import decode
 from melascope.model.decision import Calibration, PredictionSets
-from melascope.quality import measure
-from melascope.report import cases as cases_page
+from melascope.quality import Quality, measure
 
 SETS = PredictionSets(0.95, 0.18, 0.6, 400, 400)
 
@@ -40,13 +40,13 @@ def predictions(pictures) -> pd.DataFrame:
 
 def test_weak_missed_and_false_alarms_are_told_apart(predictions):
     found = cases.find(predictions, 0.2, SETS)
-    assert set(found.judged["image_id"]) == set(predictions["image_id"].drop(7))
-    is_weak = found.judged.set_index("image_id")["weak"]
+    assert set(found.images["image_id"]) == set(predictions["image_id"].drop(7))
+    is_weak = found.images.set_index("image_id")["weak"]
     ids = predictions["image_id"]
     assert [is_weak[ids[i]] for i in range(5)] == [True, True, False, False, False]
-    for row in found.judged.itertuples():
+    for row in found.images.itertuples():
         assert row.weak == (0.18 <= row.p_malignant <= 0.6)
-    known = found.judged[found.judged["malignant"].notna()]
+    known = found.images[found.images["malignant"].notna()]
     truth, called = known["malignant"].astype(bool), known["p_malignant"] >= 0.2
     assert set(found.missed["image_id"]) == set(known["image_id"][truth & ~called])
     assert set(found.alarms["image_id"]) == set(known["image_id"][~truth & called])
@@ -59,18 +59,10 @@ def test_weak_missed_and_false_alarms_are_told_apart(predictions):
     assert not found.gone
 
 
-def test_quality_is_that_of_the_image_itself(predictions):
-    judged = cases.find(predictions, 0.2, SETS).judged
-    row = judged.iloc[5]
-    expected = measure(decode(Path(row["path"]).read_bytes(), "image"))
-    assert tuple(row[list(cases.QUALITY)]) == pytest.approx(tuple(expected))
-    assert (row["width"], row["height"]) == (240, 200)
-
-
 def test_a_band_of_ones_own_takes_the_place_of_sets(predictions):
     found = cases.find(predictions, 0.2, SETS, band=(0.45, 0.55))
-    p = found.judged["p_malignant"]
-    assert found.judged["weak"].equals((p > 0.45) & (p < 0.55))
+    p = found.images["p_malignant"]
+    assert found.images["weak"].equals((p > 0.45) & (p < 0.55))
     for band in ((0.6, 0.4), (-0.1, 0.5), (0.5, 1.1), (float("nan"), 1.0)):
         with pytest.raises(DataError, match="a band needs"):
             cases.find(predictions, 0.2, SETS, band)
@@ -99,27 +91,27 @@ def test_images_that_are_gone_are_named_and_stop_nothing(predictions):
     some.loc[[2, 5], "path"] = ["gone.jpg", "lost.jpg"]
     found = cases.find(some, 0.2, SETS)
     assert [line.partition(":")[0] for line in found.gone] == ["gone.jpg", "lost.jpg"]
-    assert found.judged["sharpness"].isna().sum() == 2
-    assert len(found.judged) == 39
+    assert len(found.images) == 39
     with pytest.raises(DataError, match=r"nowhere\.jpg: .*evaluate again"):
         cases.find(some.assign(path="nowhere.jpg"), 0.2, SETS)
 
 
 def test_error_rates_and_their_difference_are_counted_right(predictions):
-    judged = cases.find(predictions, 0.2, SETS).judged
-    told = cases_page._errors(judged)
-    known = judged[judged["malignant"].notna()]
+    images = cases.find(predictions, 0.2, SETS).images
+    rates = cases.error_rates(images)
+    known = images[images["malignant"].notna()]
     wrong = (known["p_malignant"] >= 0.2) != known["malignant"].astype(bool)
     is_weak = known["weak"]
-    for row, chosen in zip(told["rows"], (is_weak, ~is_weak), strict=True):
-        assert row["n"] == chosen.sum()
-        assert row["value"] == pytest.approx(wrong[chosen].mean())
-        assert row["low"] <= row["value"] <= row["high"]
-    assert told["difference"]["value"] == pytest.approx(wrong[is_weak].mean() - wrong[~is_weak].mean())
-    none = cases_page._errors(judged.assign(weak=False))
-    assert none["rows"][0]["value"] is None
-    assert none["difference"]["value"] is None
-    assert cases_page._errors(judged.assign(malignant=pd.NA))["rows"] == []
+    for name, chosen in (("weak", is_weak), ("others", ~is_weak)):
+        rate = rates[name]
+        assert rate.n == chosen.sum()
+        assert rate.value == pytest.approx(wrong[chosen].mean())
+        assert rate.low <= rate.value <= rate.high
+    assert rates["difference"].value == pytest.approx(wrong[is_weak].mean() - wrong[~is_weak].mean())
+    none = cases.error_rates(images.assign(weak=False))
+    assert none["weak"].value is None
+    assert none["difference"].value is None
+    assert {rate.n for rate in cases.error_rates(images.assign(malignant=pd.NA)).values()} == {0}
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +133,23 @@ def report(tiny_model, pictures, tmp_path_factory) -> Path:
     metrics = evaluation.assess(found, predictor.card, origin, str(folder / "tiny"), resamples=20)
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
+
+
+def test_image_quality_is_that_of_the_image_itself(report):
+    predictions = Evaluation.read(report).predictions
+    row = predictions.iloc[5]
+    expected = measure(decode(Path(row["path"]).read_bytes(), "image"))
+    assert tuple(row[list(Quality._fields)]) == pytest.approx(tuple(expected))
+    assert (row["width"], row["height"]) == (240, 200)
+
+
+def test_predictions_without_image_quality_are_refused(report, tmp_path):
+    """They are of an older version."""
+    folder = Path(shutil.copytree(report, tmp_path / "report"))
+    table = pd.read_parquet(folder / "predictions.parquet").drop(columns="sharpness")
+    table.to_parquet(folder / "predictions.parquet")
+    with pytest.raises(DataError, match="without image quality; evaluate again"):
+        cases.measure(Evaluation.read(folder))
 
 
 def investigate(*words: object):

@@ -31,7 +31,7 @@ def card(**changes):
 
 def predictions(images=400, groups=300, seed=0):
     """Predictions of a fair model on four sources, one of which is tiny; all could be read."""
-    rng = np.random.default_rng(seed)
+    rng, quality = np.random.default_rng(seed), np.random.default_rng(seed)
     group = rng.integers(groups, size=images)
     malignant = (rng.random(groups) < 0.3)[group]
     melanoma = malignant & (rng.random(groups) < 0.5)[group]
@@ -57,6 +57,11 @@ def predictions(images=400, groups=300, seed=0):
             **{f"logit_{name}": 2 * np.log(p / (1 - p)) for name, p in chances.items()},  # over-confident
             "status": "ok",
             "reason": pd.array([None] * images, dtype="string"),
+            "sharpness": quality.uniform(20, 900, images),
+            "contrast": quality.uniform(10, 60, images),
+            "brightness": quality.uniform(60, 200, images),
+            "width": pd.array([600] * images, dtype="Int64"),
+            "height": pd.array([450] * images, dtype="Int64"),
             "age_approx": rng.choice([35.0, 50, 65, np.nan], images),
             "sex": rng.choice(np.array(["male", "female", None], dtype=object), images),
             "site": "trunk",

@@ -9,6 +9,7 @@ from helpers.datasets import card
 from melascope.images import load
 from melascope.infer.answer import Answer
 from melascope.model.card import Card
+from melascope.quality import measure
 
 
 class StandIn:
@@ -23,6 +24,7 @@ class StandIn:
     def predict(self, locators: Iterable[str]) -> Iterator[Answer]:
         """Answer for images, read at the network's input size."""
         for locator in locators:
-            answer = self.answer(load(locator, self.card.input_size), locator)
+            pixels = load(locator, self.card.input_size)
+            answer = self.answer(pixels, locator)
             logit = np.log(answer.malignant + 1e-9) - np.log(1 - answer.malignant + 1e-9)
-            yield replace(answer, logits=np.array([logit, np.nan], np.float32))
+            yield replace(answer, logits=np.array([logit, np.nan], np.float32), quality=measure(pixels))

@@ -39,7 +39,7 @@ def investigate(
     evaluation = replace(Evaluation.read(report), folder=out or report)
     with progress_bar() as progress:
         predictor = evaluation.predictor(progress)
-        findings = measure(evaluation, band=chosen, progress=progress)
+        findings = measure(evaluation, band=chosen)
         written = page.write(findings, predictor, evaluation.metrics, chosen, out or report, progress)
     for line in findings.gone:
         sys.stderr.write(f"{line}\n")

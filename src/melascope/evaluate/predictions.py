@@ -18,11 +18,14 @@ from melascope.labels import TARGETS
 from melascope.model.card import Card
 from melascope.model.folder import ModelFiles
 from melascope.progress import Progress, silent
+from melascope.quality import Quality
 
 FORMAT = 2
 PREDICTIONS, METRICS, PAGE = "predictions.parquet", "metrics.json", "report.html"
 _SUBGROUPS = ["age_approx", "sex", "site", "skin_type"]
 _KEPT = ["image_id", "path", "source", "group", "split", "diagnosis", *TARGETS]
+QUALITY = Quality._fields
+_NO_LOGITS, _NO_QUALITY = (np.nan,) * len(TARGETS), (None,) * len(QUALITY)
 _SAME = ("identity", "threshold", "calibration", "prediction_sets")
 
 
@@ -148,16 +151,18 @@ def predict(predictor: Predictor, table: pd.DataFrame, progress: Progress = sile
         A row for each image, in the table's order: image_id, path, source, group, split, diagnosis,
         malignant, melanoma (truth), p_malignant, p_melanoma (calibrated probability, NaN where the image
         could not be read or the target was not learned), logit_malignant, logit_melanoma (before calibration), status,
-        reason, and subgroups.
+        reason, the columns of `QUALITY` (missing where the image could not be read), and subgroups.
     """
-    answers = []
+    rows = []
     for answer in predictor.predict(table["path"].tolist()):
-        logits = (np.nan,) * len(TARGETS) if answer.logits is None else answer.logits.tolist()
-        answers.append((answer.malignant, answer.melanoma, *logits, answer.status, answer.reason))
-        progress("predicting", len(answers), len(table))
+        logits = _NO_LOGITS if answer.logits is None else answer.logits.tolist()
+        answered = answer.malignant, answer.melanoma, *logits, answer.status, answer.reason
+        rows.append((*answered, *(answer.quality or _NO_QUALITY)))
+        progress("predicting", len(rows), len(table))
     numbers = [f"{what}_{name}" for what in ("p", "logit") for name in TARGETS]
-    predicted = pd.DataFrame(answers, columns=[*numbers, "status", "reason"])
-    predicted = predicted.astype({**dict.fromkeys(numbers, np.float64), "status": str, "reason": "string"})
+    predicted = pd.DataFrame(rows, columns=[*numbers, "status", "reason", *QUALITY])
+    types = dict.fromkeys((*numbers, *QUALITY), "float64") | {"width": "Int64", "height": "Int64"}
+    predicted = predicted.astype({**types, "status": str, "reason": "string"})
     parts = (table[_KEPT].reset_index(drop=True), predicted, table[_SUBGROUPS].reset_index(drop=True))
     return pd.concat(parts, axis=1)
 

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from melascope import files, images, intervals
+from melascope import files, images
 from melascope.errors import ImageError
-from melascope.evaluate.cases import PAGE, REVIEW, TABLE, Findings
+from melascope.evaluate.cases import PAGE, REVIEW, TABLE, Findings, error_rates
 from melascope.explain.overlay import pair
 from melascope.infer.predictor import Predictor
 from melascope.labels import TARGETS
@@ -84,10 +82,10 @@ def write(
         threshold=predictor.card.threshold["malignant"],
         sensitivity=predictor.card.sensitivity,
         rule=rule,
-        images=len(findings.judged),
-        refused=int((findings.judged["status"] == "refused").sum()),
+        images=len(findings.images),
+        refused=int((findings.images["status"] == "refused").sum()),
         gone=findings.gone,
-        errors=_errors(findings.judged),
+        errors=_errors(findings.images),
         qualities=_qualities(findings),
         galleries=galleries,
         table=TABLE,
@@ -134,51 +132,20 @@ def _figures(rows: pd.DataFrame, predictor: Predictor, what: str, progress: Prog
     return figures
 
 
-def _errors(judged: pd.DataFrame) -> dict[str, Any]:
-    """How often the answer at the threshold is wrong, among weak decisions and among the others.
-
-    Returns:
-        `rows`, a share of wrong answers for each of both, and `difference`, weak minus others: each with
-        `value`, `low`, `high` (95 % interval over groups), or None.
-    """
-    known = judged[judged["malignant"].notna()]
-    if known.empty:
-        return {"rows": [], "difference": None}
-    wrong = (known["called"] != known["malignant"].astype(bool)).to_numpy(dtype=np.float64)
-    weak = known["weak"].to_numpy(dtype=bool)
-    group = pd.factorize(known["group"])[0]
-
-    def rates(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        with np.errstate(invalid="ignore"):  # a resample without weak decisions has no rate
-            parts = {
-                name: weights[:, chosen] @ wrong[chosen] / weights[:, chosen].sum(axis=1)
-                for name, chosen in ((_WEAK, weak), (_OTHERS, ~weak))
-            }
-        return {**parts, "difference": parts[_WEAK] - parts[_OTHERS]}
-
-    found = rates(np.ones((1, len(known))))
-    draws = intervals.draws(rates, group)
-
-    def figure(name: str) -> dict[str, Any]:
-        value = float(found[name][0])
-        if np.isnan(value):
-            return {"value": None, "low": None, "high": None}
-        interval = intervals.interval(draws[name])
-        if name != "difference" and value in {0.0, 1.0}:
-            interval = intervals.exact(value, len(set(group[weak if name == _WEAK else ~weak])))
-        return {"value": value, "low": interval.low, "high": interval.high}
-
-    rows = [
-        {"name": name, "n": int(chosen.sum()), **figure(name)}
-        for name, chosen in ((_WEAK, weak), (_OTHERS, ~weak))
-    ]
-    return {"rows": rows, "difference": figure("difference")}
+def _errors(images: pd.DataFrame) -> dict[str, Any]:
+    """Rates of wrong answers, as the template takes them."""
+    rates = {name: figure.document() for name, figure in error_rates(images).items()}
+    rows = [{"name": words, **rates[name]} for name, words in (("weak", _WEAK), ("others", _OTHERS))]
+    return {
+        "rows": rows if rates["weak"]["n"] or rates["others"]["n"] else [],
+        "difference": rates["difference"],
+    }
 
 
 def _qualities(findings: Findings) -> list[dict[str, Any]]:
     """Median quality of weak and of wrong decisions beside that of all images."""
     parts = {
-        "all images": findings.judged,
+        "all images": findings.images,
         _WEAK: findings.weak,
         "false negatives": findings.missed,
         "false positives": findings.alarms,
