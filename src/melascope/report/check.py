@@ -81,7 +81,7 @@ def check(
             return Chapter(results, (doubt_page.write(results, folder),))
         if name == "cases":
             predictor = evaluation.predictor(progress)
-            findings = cases.measure(evaluation, band=band, progress=progress)
+            findings = cases.measure(evaluation, band=band)
             page = cases_page.write(findings, predictor, evaluation.metrics, band, folder, progress)
             return Chapter(findings, (page,))
         known = hold_out.read(hold_out_file, evaluation.card()) if hold_out_file else None
