@@ -1,4 +1,4 @@
-"""Synthetic images: what they show is what the truth says, and they are the same every time."""
+"""Synthetic images: they show what the truth says, and are the same every time."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def test_the_mask_is_where_the_image_differs_from_skin(diagnosis):
     assert np.median(contrasts) > (8 if diagnosis == CARCINOMA else 25)
 
 
-def test_a_seed_is_a_lesion_and_a_style_a_photograph_of_it():
+def test_a_seed_is_a_lesion_and_a_style_a_photograph():
     one = draw(3, MELANOMA, PLAIN)
     assert np.array_equal(one.pixels, draw(3, MELANOMA, PLAIN).pixels)
     assert not np.array_equal(one.pixels, draw(4, MELANOMA, PLAIN).pixels)
@@ -78,8 +78,8 @@ def test_another_diagnosis_is_an_error():
         draw(0, "freckle")
 
 
-def test_malignant_lesions_differ_by_the_abcd_rule_but_overlap():
-    """Colour variety inside the lesion, the C of the rule, tells the classes apart, though not perfectly."""
+def test_melanomas_and_nevi_differ_in_colours_but_overlap():
+    """Colours inside the lesion, the C of the ABCD rule, separate the classes, though not perfectly."""
 
     def variety(diagnosis):
         spread = []
@@ -93,7 +93,7 @@ def test_malignant_lesions_differ_by_the_abcd_rule_but_overlap():
     assert 0.75 < auc < 1
 
 
-def test_an_archive_is_laid_out_as_the_isic_archive_hands_it_out(archive):
+def test_exports_have_the_form_of_the_isic_archives(archive):
     folder, truth = archive
     assert truth.sources == [str(folder / "clinic_a"), str(folder / "clinic_b.zip")]
     table = (folder / "clinic_a" / "metadata.csv").read_text(encoding="utf-8")
@@ -103,11 +103,11 @@ def test_an_archive_is_laid_out_as_the_isic_archive_hands_it_out(archive):
     assert all(name.startswith(("ISIC_99", "ISIC_98")) for name in names)
     assert (folder / "clinic_a" / "attribution.txt").is_file()
     assert (folder / "clinic_a" / "licenses" / "CC-0.txt").is_file()
-    told = {
+    known = {
         row["isic_id"]: labels.from_archive([row[f"diagnosis_{level}"] for level in (1, 2, 3)])
         for row in rows
     }
-    for name, label in told.items():
+    for name, label in known.items():
         diagnosis = truth.diagnoses[name]
         if name in truth.indeterminate:
             assert label.malignant is None

@@ -1,4 +1,4 @@
-"""How a lesion is photographed: framing, and what lies on the skin and in the lens."""
+"""How a lesion is photographed: framing, light, and artefacts on the skin and in the lens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from melascope.images import Pixels
+from melascope.images import Pixels, to_pixels
 
 Field = NDArray[np.floating]
 Points = NDArray[np.float64]
 
-_FINE = 3  # thin lines are drawn large and shrunk, or they would be jagged
+_OVERSAMPLING = 3  # lines are drawn larger and shrunk, or they would be jagged
+_GREY_GRAIN, _COLOUR_GRAIN = 2.2, 1.2  # standard deviations of the sensor's noise, of 255
 
 
 @dataclass(frozen=True)
 class Style:
-    """What changes between photographs of the same lesion, or between clinics."""
+    """What differs between photographs of one lesion, or between clinics."""
 
     width: int = 256
     height: int = 192
@@ -36,7 +37,10 @@ class Style:
 
 
 def axes(style: Style) -> tuple[Field, Field]:
-    """Coordinates of each pixel in the lesion's frame; the shorter side runs from -1 to 1 at zoom 1."""
+    """Coordinates x and y of each pixel in the lesion's frame, shape (height, width) each.
+
+    At zoom 1, the shorter side runs from -1 to 1.
+    """
     half = min(style.width, style.height) / 2
     y, x = np.mgrid[: style.height, : style.width].astype(np.float32)
     x, y = (x - (style.width - 1) / 2) / half, (y - (style.height - 1) / 2) / half
@@ -49,19 +53,19 @@ def axes(style: Style) -> tuple[Field, Field]:
 def trace(
     courses: Sequence[tuple[Points, float]], style: Style, width: float, place: Callable[[Points], Points]
 ) -> Field:
-    """Draw curves given in some frame that `place` brings into the lesion's frame.
+    """Draw curves.
 
     Args:
-        courses: points, shape (n, 2), and a width relative to `width`.
+        courses: of each curve its points, shape (n, 2), in any frame, and its width relative to `width`.
         style: of the photograph.
         width: in units of half the shorter side.
-        place: from the curves' frame to that of `axes`.
+        place: maps the curves' frame to that of `axes`.
 
     Returns:
-        Cover of each pixel, 0 to 1, shape (height, width).
+        The covered share of each pixel, 0 to 1, shape (height, width).
     """
     half = min(style.width, style.height) / 2
-    layer = Image.new("L", (style.width * _FINE, style.height * _FINE))
+    layer = Image.new("L", (style.width * _OVERSAMPLING, style.height * _OVERSAMPLING))
     pen = ImageDraw.Draw(layer)
     c, s = np.cos(style.turn), np.sin(style.turn)
     for points, relative in courses:
@@ -69,19 +73,22 @@ def trace(
             style.width / 2,
             style.height / 2,
         )
-        thick = max(1, round(width * relative * style.zoom * half * _FINE))
-        pen.line([(float(a), float(b)) for a, b in at * _FINE], fill=255, width=thick, joint="curve")
+        thick = max(1, round(width * relative * style.zoom * half * _OVERSAMPLING))
+        pen.line([(float(a), float(b)) for a, b in at * _OVERSAMPLING], fill=255, width=thick, joint="curve")
     small = layer.resize((style.width, style.height), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32) / 255
 
 
 def photograph(picture: Field, style: Style, rng: np.random.Generator) -> Pixels:
-    """Light the skin, lay hair, gel and ink on it, and expose.
+    """Light the skin, add the artefacts of a style, and expose.
 
     Args:
-        picture: what the skin reflects, shape (height, width, 3), 0 to 255.
+        picture: light that the skin reflects, shape (height, width, 3), 0 to 255.
         style: of the photograph.
         rng: of the photograph.
+
+    Returns:
+        Shape (height, width, 3).
     """
     y, x = np.mgrid[-1 : 1 : style.height * 1j, -1 : 1 : style.width * 1j].astype(np.float32)
     way = rng.uniform(0, 2 * np.pi)
@@ -91,7 +98,7 @@ def photograph(picture: Field, style: Style, rng: np.random.Generator) -> Pixels
         - rng.uniform(0.03, 0.2) * (x**2 + y**2) / 2
     )
     lit = picture * light[..., None] * np.array(style.tint, np.float32)
-    image = Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+    image = Image.fromarray(to_pixels(lit))
     if style.ink:
         image = ink(image, rng)
     if style.hair:
@@ -104,20 +111,19 @@ def photograph(picture: Field, style: Style, rng: np.random.Generator) -> Pixels
     values = np.asarray(image, np.float32)
     if style.dark_corners:
         values = dark_corners(values, (1.0, 1.1), rng, jitter=4)
-    grain = rng.normal(0, 2.2, (style.height, style.width, 1)) + rng.normal(
-        0, 1.2, (style.height, style.width, 3)
-    )
-    return np.clip(values + grain, 0, 255).astype(np.uint8)
+    shape = style.height, style.width
+    grain = rng.normal(0, _GREY_GRAIN, (*shape, 1)) + rng.normal(0, _COLOUR_GRAIN, (*shape, 3))
+    return to_pixels(values + grain)
 
 
 def dark_corners(
     values: Field, edge: tuple[float, float], rng: np.random.Generator, jitter: float = 0
 ) -> Field:
-    """The round rim of a lens.
+    """Darken the corners, as the round rim of a lens does.
 
     Args:
         values: shape (height, width, 3), 0 to 255.
-        edge: least and greatest distance of the rim from the middle, in halves of the width.
+        edge: smallest and largest distance of the rim from the middle, in halves of the width.
         rng: of its place and softness.
         jitter: standard deviation of its place, in half pixels.
 
@@ -132,7 +138,7 @@ def dark_corners(
 
 
 def _layer(image: Image.Image) -> tuple[Image.Image, ImageDraw.ImageDraw, float]:
-    layer = Image.new("L", (image.width * _FINE, image.height * _FINE))
+    layer = Image.new("L", (image.width * _OVERSAMPLING, image.height * _OVERSAMPLING))
     return layer, ImageDraw.Draw(layer), min(layer.size) / 100
 
 
@@ -142,7 +148,7 @@ def _lay(image: Image.Image, layer: Image.Image, colour: tuple[int, int, int], o
 
 
 def hair(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
-    """Long, slightly curved, lying roughly one way."""
+    """Draw hairs: long, slightly curved, in roughly one direction."""
     layer, pen, unit = _layer(image)
     growth = rng.uniform(0, 2 * np.pi)
     thin = rng.uniform(0.5, 0.9)
@@ -155,13 +161,13 @@ def hair(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Ima
             pen.line([*place, *after], fill=255, width=max(1, round(unit * thin * taper)))
             place, way = after, way + bend
     dark = int(rng.integers(18, 75))
-    shadow = ImageChops.offset(layer, _FINE, _FINE)
-    image = _lay(image, shadow.filter(ImageFilter.GaussianBlur(_FINE)), (70, 40, 30), 0.35)
+    shadow = ImageChops.offset(layer, _OVERSAMPLING, _OVERSAMPLING)
+    image = _lay(image, shadow.filter(ImageFilter.GaussianBlur(_OVERSAMPLING)), (70, 40, 30), 0.35)
     return _lay(image, layer, (dark, int(dark * 0.62), int(dark * 0.5)), 0.9)
 
 
 def ruler(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Scale marks of the dermatoscope's glass along the lower edge."""
+    """Draw the scale on the dermatoscope's glass along the lower edge."""
     layer, pen, unit = _layer(image)
     y, left = layer.height - rng.uniform(2, 6) * unit, rng.uniform(2, 20) * unit
     for i in range(31):
@@ -173,7 +179,7 @@ def ruler(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def bubbles(image: Image.Image, number: int, rng: np.random.Generator) -> Image.Image:
-    """Air in the gel: a bright rim, a glint towards the lamp, a shadow on the other side."""
+    """Draw air bubbles in the gel: a bright rim, a glint towards the lamp, a shadow on the other side."""
     rim, rim_pen, unit = _layer(image)
     glint, glint_pen, _ = _layer(image)
     shade, shade_pen, _ = _layer(image)
@@ -191,7 +197,7 @@ def bubbles(image: Image.Image, number: int, rng: np.random.Generator) -> Image.
 
 
 def ink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Strokes of a surgical pen across the upper left corner, uneven as on skin."""
+    """Draw strokes of a surgical pen across the upper left corner, uneven as on skin."""
     layer, pen, unit = _layer(image)
     for reach in (3, 10, 17, 25):
         jitter = rng.normal(0, 1.2 * unit, 4)

@@ -1,7 +1,7 @@
-"""Pictures that are no dermoscopic image of a lesion, drawn: what a gate must learn to refuse.
+"""Drawn pictures that show no lesion under dermoscopy, which a gate must learn to refuse.
 
-Shapes and clouds stand for photographs of anything: networks learn from such pictures nearly as well as from
-photographs (Baradad et al. 2021, "Learning to See by Looking at Noise").
+Shapes and clouds stand for photographs of anything: networks learn nearly as much from them as from photographs
+(Baradad et al. 2021, "Learning to See by Looking at Noise").
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from melascope.images import Pixels
+from melascope.images import Pixels, to_pixels
 from melascope.synthetic.camera import Style
 from melascope.synthetic.drawing import bare
 
@@ -76,7 +76,7 @@ def _screen(rng: np.random.Generator, size: int) -> Pixels:
 
 
 def _shapes(rng: np.random.Generator, size: int) -> Pixels:
-    """Leaves fallen on one another, lit unevenly."""
+    """Overlapping shapes of all sizes, lit unevenly."""
     large = 2 * size
     picture = Image.new("RGB", (large, large), _colour(rng))
     pen = ImageDraw.Draw(picture)
@@ -99,11 +99,11 @@ def _shapes(rng: np.random.Generator, size: int) -> Pixels:
     pixels = np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS), dtype=np.float64)
     if rng.random() < 0.6:
         pixels = pixels * (0.5 + 0.8 * _clouds(rng, size)[..., :1] / 255)
-    return pixels.clip(0, 255).astype(np.uint8)
+    return to_pixels(pixels)
 
 
 def _clouds(rng: np.random.Generator, size: int) -> Pixels:
-    """Noise of all scales in three related channels: sky, water, stone, cloth."""
+    """Noise of all scales in three related channels, as in sky, water, stone or cloth."""
     frequency = np.fft.fftfreq(size)
     distance = np.hypot(frequency[:, None], frequency[None])
     distance[0, 0] = 1
@@ -113,13 +113,13 @@ def _clouds(rng: np.random.Generator, size: int) -> Pixels:
         spectrum = np.fft.fft2(shared + own * rng.normal(size=(size, size))) / distance**fall
         field = np.fft.ifft2(spectrum).real
         channels.append((field - field.mean()) / field.std() * rng.uniform(15, 60) + rng.uniform(40, 220))
-    return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
+    return to_pixels(np.stack(channels, axis=-1))
 
 
 def _blank(rng: np.random.Generator, size: int) -> Pixels:
     pixels = np.array(_colour(rng)) + rng.normal(0, rng.uniform(0, 14), (size, size, int(rng.choice([1, 3]))))
     pixels = pixels + np.linspace(-1, 1, size)[:, None, None] * rng.uniform(0, 60)
-    image = Image.fromarray(np.broadcast_to(pixels, (size, size, 3)).clip(0, 255).astype(np.uint8))
+    image = Image.fromarray(to_pixels(np.broadcast_to(pixels, (size, size, 3))))
     return np.asarray(image.filter(ImageFilter.GaussianBlur(float(rng.choice([0, 0.8, 2])))))
 
 

@@ -1,8 +1,8 @@
-"""Lesions drawn as light sees them: skin that reflects, melanin and blood that absorb.
+"""Lesions drawn from optics: skin reflects light, melanin and blood absorb it.
 
-Each absorber has a density at every pixel; what remains of the light is exp(-density x extinction), channel
-by channel (Beer-Lambert), which gives the browns and reds of dermoscopy by themselves. Melanin deep in the
-dermis looks blue and scars look white because light is scattered above them: these are blended in.
+Each absorber has a density at every pixel, and exp(-density x extinction) of the light remains in each channel
+(Beer-Lambert). That alone gives the browns and reds of dermoscopy. Melanin deep in the dermis looks blue and scars
+look white because light is scattered above them; these colours are blended in.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melascope.images import Pixels
-from melascope.synthetic.camera import Style, axes, photograph, trace
-
-Field = NDArray[np.floating]
+from melascope.synthetic.camera import Field, Style, axes, photograph, trace
 
 NEVUS, KERATOSIS = "nevus", "seborrheic keratosis"
 MELANOMA, CARCINOMA = "melanoma", "basal cell carcinoma"
@@ -25,6 +23,9 @@ _BLOOD = np.array((0.10, 0.74, 0.60), np.float32)
 _VEIL = np.array((116, 118, 142), np.float32)  # melanin under scattering dermis
 _SCAR = np.array((222, 190, 184), np.float32)
 _CYST = np.array((240, 220, 176), np.float32)
+
+_LESION = 0.4  # a pixel belongs to the lesion's mask from this share on
+_LATTICE = 64  # side of the periodic lattices of noise; a power of two
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Drawing:
 
 @dataclass
 class _Tissue:
-    """What lies at each pixel, shape (height, width) each."""
+    """Content of each pixel, shape (height, width) each."""
 
     melanin: Field
     blood: Field
     veil: Field
-    """Share of the pixel, 0 to 1; so are scar and cyst."""
+    """Share of the pixel, 0 to 1, as are scar and cyst."""
     scar: Field
     cyst: Field
 
@@ -52,14 +53,13 @@ class _Tissue:
 def draw(seed: int, diagnosis: str, style: Style | None = None) -> Drawing:
     """Draw a lesion.
 
-    Benign and malignant lesions differ in what the ABCD rule of dermoscopy counts (Stolz et al. 1994):
-    asymmetry, border, colours, and structures. How far a lesion shows its kind is drawn at random, and the
-    kinds overlap.
+    Benign and malignant lesions differ by the ABCD rule of dermoscopy (Stolz et al. 1994): in asymmetry, border,
+    colours and structures. How clearly a lesion shows its kind is random, and the kinds overlap.
 
     Args:
-        seed: the lesion; the same seed in another style is the same lesion, photographed otherwise.
+        seed: of the lesion; the same seed in another style is another photograph of the same lesion.
         diagnosis: one of `DIAGNOSES`.
-        style: how it is photographed.
+        style: of the photograph.
 
     Raises:
         ValueError: for another diagnosis.
@@ -81,22 +81,22 @@ def draw(seed: int, diagnosis: str, style: Style | None = None) -> Drawing:
         inside = _keratosis(rng, tissue, u, v, depth, radius)
     else:
         inside = _melanocytic(rng, tissue, u, v, depth, radius, odd)
-    return Drawing(photograph(_shine(tissue), style, shot), inside > 0.4)
+    return Drawing(photograph(_reflected(tissue), style, shot), inside > _LESION)
 
 
 def bare(seed: int, style: Style | None = None) -> Pixels:
-    """Skin without a lesion, shape (height, width, 3)."""
+    """Draw skin without a lesion, shape (height, width, 3)."""
     style = style or Style()
     rng, shot = np.random.default_rng([seed, 3]), np.random.default_rng([seed, 4])
-    return photograph(_shine(_skin(rng, shot, *axes(style))), style, shot)
+    return photograph(_reflected(_skin(rng, shot, *axes(style))), style, shot)
 
 
-def _shine(tissue: _Tissue) -> Field:
+def _reflected(tissue: _Tissue) -> Field:
     density = tissue.melanin[..., None] * _MELANIN + tissue.blood[..., None] * _BLOOD
     picture = _REFLECTED * np.exp(-density)
     for share, colour in ((tissue.veil, _VEIL), (tissue.scar, _SCAR), (tissue.cyst, _CYST)):
         if share.any():
-            # What is blended in lies in the skin and is lit, and tanned, as the skin is.
+            # These lie in the skin, and so are as tanned as the skin is.
             tan = float(np.exp(-0.35 * np.median(tissue.melanin[:8])))
             picture += np.clip(share, 0, 1)[..., None] * (colour * tan - picture)
     return picture
@@ -106,18 +106,19 @@ def _noise(rng: np.random.Generator, x: Field, y: Field, scale: float, octaves: 
     """Smooth noise with structures of about `scale`: zero mean, about unit variance."""
     total, variance = np.zeros_like(x), 0.0
     for octave in range(octaves):
-        lattice = rng.standard_normal((64, 64), np.float32)
+        lattice = rng.standard_normal((_LATTICE, _LATTICE), np.float32)
         flat = np.pad(lattice, (0, 1), mode="wrap").ravel()  # periodic
-        way, shift = rng.uniform(0, 2 * np.pi), rng.uniform(0, 64, 2).astype(np.float32)
+        way, shift = rng.uniform(0, 2 * np.pi), rng.uniform(0, _LATTICE, 2).astype(np.float32)
         c, s = np.float32(np.cos(way) / scale * 2**octave), np.float32(np.sin(way) / scale * 2**octave)
         p, q = c * x - s * y + shift[0], s * x + c * y + shift[1]
         i, j = np.floor(p), np.floor(q)
         p, q = p - i, q - j
         p, q = p * p * (3 - 2 * p), q * q * (3 - 2 * q)
-        at = (i.astype(np.int32) & 63) * 65 + (j.astype(np.int32) & 63)
-        near, far = flat.take(at), flat.take(at + 65)
+        row = _LATTICE + 1
+        at = (i.astype(np.int32) & _LATTICE - 1) * row + (j.astype(np.int32) & _LATTICE - 1)
+        near, far = flat.take(at), flat.take(at + row)
         near += q * (flat.take(at + 1) - near)
-        far += q * (flat.take(at + 66) - far)
+        far += q * (flat.take(at + row + 1) - far)
         total += (near + p * (far - near)) * np.float32(0.5**octave)
         variance += 0.52 * 0.25**octave
     return total / np.float32(np.sqrt(variance))
@@ -126,8 +127,8 @@ def _noise(rng: np.random.Generator, x: Field, y: Field, scale: float, octaves: 
 def _cells(
     rng: np.random.Generator, x: Field, y: Field, scale: float, disorder: float
 ) -> tuple[Field, Field]:
-    """Distances to the nearest of scattered points, and how much farther the next is; unit: `scale`."""
-    lattice = rng.uniform(0.5 - disorder / 2, 0.5 + disorder / 2, (2, 64, 64)).astype(np.float32)
+    """Distance to the nearest of scattered points, and to the second minus to the nearest; unit: `scale`."""
+    lattice = rng.uniform(0.5 - disorder / 2, 0.5 + disorder / 2, (2, _LATTICE, _LATTICE)).astype(np.float32)
     p, q = x / np.float32(scale) + 32, y / np.float32(scale) * np.float32(1.1547) + 32
     p = p + 0.5 * (np.floor(q) % 2)  # rows shifted against each other, as in a honeycomb
     i, j = np.floor(p), np.floor(q)
@@ -136,7 +137,7 @@ def _cells(
     first, second = np.full_like(x, 9), np.full_like(x, 9)
     for a in (-1, 0, 1):
         for b in (-1, 0, 1):
-            ii, jj = (i + a) & 63, (j + b) & 63
+            ii, jj = (i + a) & _LATTICE - 1, (j + b) & _LATTICE - 1
             shift = np.float32(0.5) * ((j + b) % 2 - j % 2) if b else np.float32(0)
             dx = a + lattice[0, ii, jj] - shift - p
             dy = (b + lattice[1, ii, jj] - q) * np.float32(0.866)
@@ -172,7 +173,7 @@ def _skin(rng: np.random.Generator, shot: np.random.Generator, x: Field, y: Fiel
 
 
 def _depth(rng: np.random.Generator, u: Field, v: Field, odd: float) -> Field:
-    """1 at the lesion's centre, 0 on its border, falling on: the odder, the more ragged and lopsided."""
+    """1 at the lesion's centre, 0 on its border, negative outside; ragged and lopsided if odd."""
     angle, tilt = np.arctan2(v, u), rng.uniform(0, np.pi)
     outline = 1 + rng.uniform(0.02, 0.16 + 0.12 * odd) * np.cos(2 * (angle - tilt))
     outline += 0.5 * odd * rng.uniform(0, 1) * np.exp(2.5 * (np.cos(angle - rng.uniform(0, 2 * np.pi)) - 1))
@@ -186,12 +187,12 @@ def _depth(rng: np.random.Generator, u: Field, v: Field, odd: float) -> Field:
 def _melanocytic(
     rng: np.random.Generator, tissue: _Tissue, u: Field, v: Field, depth: Field, radius: float, odd: float
 ) -> Field:
-    """Nevus and melanoma: browns, network, dots; the odder, the more colours, in patches off the centre."""
+    """Nevus and melanoma: browns, network, dots; if odd, more colours, in patches off the centre."""
     # A nevus fades into the skin all round; a melanoma ends abruptly in some sectors.
     sector = _noise(rng, np.cos(np.arctan2(v, u)), np.sin(np.arctan2(v, u)), 0.7)
     soft = 0.10 + rng.uniform(0.2, 0.4) * _step(sector, 1.6 * odd - 1.4, 1.6 * odd + 0.2)
     inside = _step(depth, -soft / 2, soft)
-    scale = radius / 0.4  # structures have their own size, whatever the lesion's
+    scale = radius / 0.4  # the size of structures does not depend on the lesion's
     body = rng.uniform(0.55, 1.05) * (1 + (0.16 + 0.16 * odd) * _noise(rng, u, v, 0.5 / scale, 5))
     hub = rng.uniform(-0.3, 0.6)  # lighter or darker in the middle
     away = 0.6 * odd * rng.normal(0, 1, 2)

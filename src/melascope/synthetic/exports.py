@@ -1,8 +1,7 @@
-"""Two exports of the ISIC Archive, drawn, with faults planted in them that an audit should find."""
+"""Two drawn exports of the ISIC Archive, with planted faults that an audit should detect."""
 
 import csv
 import io
-import json
 import multiprocessing
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from melascope import files
+from melascope.images import encoded, to_pixels
 from melascope.progress import Progress, silent
 from melascope.synthetic.camera import Style
 from melascope.synthetic.drawing import CARCINOMA, KERATOSIS, MELANOMA, NEVUS, draw
@@ -33,7 +33,8 @@ _CLINICS = ("Synthetic clinic A", "Synthetic clinic B")
 _SITES = ("trunk", "head/neck", "upper extremity", "lower extremity")
 _EXACT_COPIES = 3
 _CHANGES = ("re-encoded", "re-scaled", "recoloured", "flipped", "turned")
-_FEWEST = 60
+_MIN_IMAGES = 60
+_QUALITY, _COPY_QUALITY = 92, 75  # of JPEGs
 
 
 @dataclass
@@ -41,11 +42,11 @@ class Truth:
     """What `write_archive` planted, by image id; also written as `truth.json`."""
 
     sources: list[str] = field(default_factory=list)
-    """What to give to `melascope prepare`: a folder and a ZIP."""
+    """For `melascope prepare`: a folder and a ZIP."""
     diagnoses: dict[str, str] = field(default_factory=dict)
     exact_duplicates: list[tuple[str, str]] = field(default_factory=list)
     near_duplicates: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By what was done to the copy."""
+    """By the change to the copy."""
     lesions: dict[str, list[str]] = field(default_factory=dict)
     """Images of each lesion that was photographed more than once."""
     shortcut: str = "a pen mark in the corner of most malignant images of clinic A"
@@ -53,17 +54,17 @@ class Truth:
     marked: list[str] = field(default_factory=list)
     """Images with the pen mark."""
     damaged: dict[str, str] = field(default_factory=dict)
-    """What was done to the file."""
+    """Kind of damage."""
     not_dermoscopic: list[str] = field(default_factory=list)
     altered: list[str] = field(default_factory=list)
     synthetic: list[str] = field(default_factory=list)
-    """Rows that say so. The others do not, or there would be nothing to learn from."""
+    """Images whose row says so. The other rows do not, or there would be nothing to learn from."""
     indeterminate: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Shot:
-    """One photograph to be taken, and its row."""
+    """One photograph to draw, and its row."""
 
     image_id: str
     clinic: int
@@ -78,33 +79,33 @@ class _Shot:
 
 @dataclass
 class _Export:
-    """What one clinic hands out."""
+    """The export of one clinic."""
 
     jpegs: dict[str, bytes] = field(default_factory=dict)
     rows: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
 def write_archive(folder: str | Path, images: int = 600, seed: int = 0, progress: Progress = silent) -> Truth:
-    """Write the exports of two clinics, as the ISIC Archive hands them out, with faults planted in them.
+    """Write the exports of two clinics, in the form of the ISIC Archive's, with planted faults.
 
     `clinic_a/` is a folder, `clinic_b.zip` a ZIP; each has images, `metadata.csv`, `attribution.txt` and
     `licenses/`. `truth/` has `truth.json` and the masks of the lesions.
 
-    The faults: exact and near copies under other ids, lesions in several images, a pen mark beside most
-    malignant lesions of clinic A (the shortcut), damaged files, images that are no dermoscopy, altered or
-    synthetic, and one whose diagnosis is indeterminate.
+    The faults: exact and near copies under other ids, several images of one lesion, a pen mark beside most
+    malignant lesions of clinic A (the shortcut), damaged files, images that are not dermoscopic, altered or
+    synthetic, and an indeterminate diagnosis.
 
     Args:
         folder: where to write.
         images: photographs before copies are added; at least 60.
-        seed: same seed, same bytes.
+        seed: the same seed gives the same bytes.
         progress: called with (what, done, total).
 
     Raises:
         ValueError: for fewer images.
     """
-    if images < _FEWEST:
-        raise ValueError(f"{images} images are too few for the faults to fit in; ask for {_FEWEST}")
+    if images < _MIN_IMAGES:
+        raise ValueError(f"{images} images are too few for the faults to fit in; ask for {_MIN_IMAGES}")
     folder, rng = Path(folder), np.random.default_rng(seed)
     truth = Truth()
     shots = _plan(images, seed, rng, truth)
@@ -126,12 +127,12 @@ def write_archive(folder: str | Path, images: int = 600, seed: int = 0, progress
         for name, data in _members(exports[1]).items():
             archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data)
     truth.sources = [str(folder / "clinic_a"), str(folder / "clinic_b.zip")]
-    files.write_text(folder / "truth" / "truth.json", json.dumps(asdict(truth), indent=1) + "\n")
+    files.write_json(folder / "truth" / "truth.json", asdict(truth))
     return truth
 
 
 def _plan(images: int, seed: int, rng: np.random.Generator, truth: Truth) -> list[_Shot]:
-    """Decide what is photographed, and how: each lesion once or several times, in one clinic."""
+    """Choose the photographs: one or several of each lesion, in one clinic."""
     shots: list[_Shot] = []
     lesion = 0
     while len(shots) < images:
@@ -156,7 +157,7 @@ def _plan(images: int, seed: int, rng: np.random.Generator, truth: Truth) -> lis
 
 
 def _style(rng: np.random.Generator, clinic: int, ink: bool) -> Style:
-    """Clinics differ in framing, colour and how often the dermatoscope's rim is in the picture."""
+    """A random style of a clinic; clinics differ in framing, colour and the share of dark corners."""
     tint = (1.0, 0.98, 0.97) if clinic == 0 else (0.94, 0.95, 1.06)
     gains = np.array(tint) * np.exp(rng.normal(0, 0.03, 3))
     return Style(
@@ -176,17 +177,7 @@ def _style(rng: np.random.Generator, clinic: int, ink: bool) -> Style:
 def _take(shot: _Shot) -> tuple[bytes, bytes]:
     """The JPEG of a shot and the PNG of its mask."""
     drawing = draw(shot.seed, shot.diagnosis, shot.style)
-    return _jpeg(Image.fromarray(drawing.pixels), 92), _bytes(Image.fromarray(drawing.mask), "PNG")
-
-
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    return _bytes(image, "JPEG", quality=quality)
-
-
-def _bytes(image: Image.Image, kind: str, **options: int) -> bytes:
-    held = io.BytesIO()
-    image.save(held, kind, **options)
-    return held.getvalue()
+    return encoded(drawing.pixels, "JPEG", quality=_QUALITY), encoded(Image.fromarray(drawing.mask), "PNG")
 
 
 def _lesion_id(lesion: int) -> str:
@@ -216,7 +207,7 @@ def _row(shot: _Shot) -> dict[str, object]:
 def _plant_copies(
     shots: list[_Shot], exports: tuple[_Export, _Export], rng: np.random.Generator, truth: Truth
 ) -> None:
-    """Copies in the other clinic, under ids and lesions of their own: only pixels give them away."""
+    """Copy images to the other clinic under new ids and lesions: only their pixels are equal."""
     chosen = rng.choice(len(shots), size=_EXACT_COPIES + len(_CHANGES), replace=False)
     for i, place in enumerate(chosen):
         shot = shots[int(place)]
@@ -227,7 +218,7 @@ def _plant_copies(
             truth.exact_duplicates.append(pair)
         else:
             change = _CHANGES[i - _EXACT_COPIES]
-            data = _jpeg(_changed(Image.open(io.BytesIO(data)), change), 75)
+            data = encoded(_changed(Image.open(io.BytesIO(data)), change), "JPEG", quality=_COPY_QUALITY)
             truth.near_duplicates[change] = pair
         exports[copy.clinic].jpegs[copy.image_id] = data
         exports[copy.clinic].rows[copy.image_id] = _row(copy)
@@ -238,7 +229,7 @@ def _changed(image: Image.Image, change: str) -> Image.Image:
     if change == "re-scaled":
         return image.resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
     if change == "recoloured":
-        return Image.fromarray(np.clip(np.asarray(image) * [0.88, 1.0, 1.12] + 6, 0, 255).astype(np.uint8))
+        return Image.fromarray(to_pixels(np.asarray(image) * [0.88, 1.0, 1.12] + 6))
     if change == "flipped":
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if change == "turned":
@@ -247,7 +238,7 @@ def _changed(image: Image.Image, change: str) -> Image.Image:
 
 
 def _plant_faults(shots: list[_Shot], export: _Export, truth: Truth) -> None:
-    """What an export should not hold, at images that have no copy and no second photograph."""
+    """Plant faults in images that have no copy and whose lesion has no second photograph."""
     taken = {name for pair in (*truth.exact_duplicates, *truth.near_duplicates.values()) for name in pair}
     taken |= {name for names in truth.lesions.values() for name in names}
     free = (shot.image_id for shot in shots if shot.clinic == 0 and shot.image_id not in taken)
