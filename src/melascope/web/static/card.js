@@ -1,7 +1,7 @@
 // The model's card, in words.
 
 import { $, facts, make } from "./dom.js";
-import { percent } from "./format.js";
+import { percent, wholePercent } from "./format.js";
 
 const METHODS = { platt: "Platt's sigmoid", temperature: "temperature scaling", isotonic: "isotonic regression" };
 const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
@@ -19,10 +19,10 @@ export function drawCard(model) {
       make("th", { scope: "col" }, "Sensitivity"),
       ...targets.map((name) => make("th", { scope: "col", class: "num" }, name)))),
     make("tbody", {}, ...card.operating_points[targets[0]].map((point, at) => make("tr", {},
-      make("th", { scope: "row" }, `${Math.round(100 * point.sensitivity)} %${point.sensitivity === card.sensitivity ? ", in use" : ""}`),
+      make("th", { scope: "row" }, `${wholePercent(point.sensitivity)}${point.sensitivity === card.sensitivity ? ", in use" : ""}`),
       ...targets.map((name) => cell(card.operating_points[name][at]))))),
   );
-  const assurance = `The label applies from this probability on. Each sensitivity holds with ${Math.round(100 * card.confidence)} % confidence for lesions like those of the validation images.`;
+  const assurance = `The label applies from this probability on. Each sensitivity holds with ${wholePercent(card.confidence)} confidence for lesions like those of the validation images.`;
   const { low, high, coverage, malignant, benign } = card.prediction_sets;
   const metrics = Object.entries(card.metrics).flatMap(([split, figures]) =>
     Object.entries(figures).filter(([, f]) => Number.isFinite(f?.roc_auc)).map(([name, f]) => [`ROC-AUC, ${name}`, `${f.roc_auc.toFixed(3)} on ${f.n} images of ${split}`]));
@@ -42,7 +42,7 @@ export function drawCard(model) {
     table,
     make("p", { class: "muted small" }, `${assurance}${unproven ? " Values marked * rest on too few lesions for that confidence." : ""}`),
     make("h3", {}, "Weak answers"),
-    make("p", {}, `Malignant is ruled out below ${percent(low)}, benign above ${percent(high)}. An answer is weak if the other label is not ruled out. Each limit is wrong for at most ${Math.round(100 * (1 - coverage))} % of lesions like the ${malignant} malignant and ${benign} benign ones it was set on. Lesions in other clinics may differ.`),
+    make("p", {}, `Malignant is ruled out below ${percent(low)}, benign above ${percent(high)}. An answer is weak if the other label is not ruled out. Each limit is wrong for at most ${wholePercent(1 - coverage)} of lesions like the ${malignant} malignant and ${benign} benign ones it was set on. Lesions in other clinics may differ.`),
     make("details", {}, make("summary", {}, "The whole card"), make("pre", { tabindex: 0 }, JSON.stringify(card, null, 2))),
   );
 }

@@ -2,8 +2,10 @@
 
 const FIELDS = ["path", "status", "label", "confidence", "malignant", "melanoma", "threshold", "weak", "reason", "model"];
 
+// The spaces before % do not break.
 export const percent = (value) =>
-  value === null || value === undefined ? "–" : value < 0.001 ? "below 0.1 %" : `${(100 * value).toFixed(1)} %`;
+  value === null || value === undefined ? "–" : value < 0.001 ? "below 0.1\u00a0%" : `${(100 * value).toFixed(1)}\u00a0%`;
+export const wholePercent = (value) => `${Math.round(100 * value)}\u00a0%`;
 const HEADINGS = { malignant: "Malignant", benign: "Benign", refused: "Not classified", error: "Unreadable", null: "…" };
 export const outcome = (row) => (row ? (row.label ?? row.status) : null);
 export const heading = (row) => HEADINGS[outcome(row)];

@@ -3,7 +3,7 @@
 import { drawCard } from "./card.js";
 import { $, facts, make } from "./dom.js";
 import { dropped, imagesOf, named } from "./files.js";
-import { heading, outcome, percent, remark, summary, toCsv, toJson, unreadable } from "./format.js";
+import { heading, outcome, percent, remark, summary, toCsv, toJson, unreadable, wholePercent } from "./format.js";
 import { ServerError, request } from "./server.js";
 import { drawList, sorted, sortOnClick, urlOf } from "./table.js";
 
@@ -218,8 +218,8 @@ function drawNumbers(row) {
     ...facts([
       ["Confidence", `${percent(row.confidence)}, the probability that the lesion is ${row.label}`],
       ...(row.melanoma === null ? [] : [["Melanoma", percent(row.melanoma)]]),
-      ["Threshold", `${percent(row.threshold)}, for a sensitivity of ${Math.round(100 * at)} %`],
-      ["In doubt", `${zone}. Each limit is wrong for at most ${Math.round(100 * (1 - coverage))} % of lesions like those of the validation images.`],
+      ["Threshold", `${percent(row.threshold)}, for a sensitivity of ${wholePercent(at)}`],
+      ["In doubt", `${zone}. Each limit is wrong for at most ${wholePercent(1 - coverage)} of lesions like those of the validation images.`],
       ["Model", row.model],
     ]),
   );
@@ -294,7 +294,7 @@ async function loadModel() {
   $("sensitivity").replaceChildren(
     ...model.card.operating_points.malignant.map(({ sensitivity, threshold: from }) =>
       make("option", { value: sensitivity, selected: sensitivity === model.card.sensitivity },
-        `sensitivity ${Math.round(100 * sensitivity)} %, threshold ${percent(from)}`)),
+        `sensitivity ${wholePercent(sensitivity)}, threshold ${percent(from)}`)),
   );
   drawCard(model);
 }
