@@ -1,8 +1,8 @@
-"""What `tune` saves: the same random draws, cut short by successive halving, and each trained to its end.
+"""What `tune` saves: the same random draws, stopped early by successive halving, and each trained to its end.
 
-Both ways run one after the other on a small part of HAM10000 and MILK10k and end within an hour. Two fifths of the
-images validate, so that the best of either way can be told apart where they differ. Compute is processor time, and
-epochs. Prints a table and writes `bench_search.json`; a way that is finished is not gone again.
+Both ways run one after the other on a small part of HAM10000 and MILK10k, within an hour. Two fifths of the images
+validate, so that a difference between the best models of both ways shows. The cost is processor time and epochs. Prints
+a table and writes `bench_search.json`; a finished way is not repeated.
 
     make bench WHAT=search DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5
 """
@@ -53,7 +53,7 @@ def make_data(source: Path, folder: Path) -> Path:
 
 
 def in_full(data: Path, out: Path, asked: search.Search) -> pd.DataFrame:
-    """The plain loop: every trial from its own beginning to its end."""
+    """The plain loop: every trial from beginning to end."""
     rows = []
     for number in range(asked.trials):
         sampler = search.SAMPLERS[asked.sampler](seed=1000 * asked.settings.seed + number)
@@ -68,12 +68,19 @@ def in_full(data: Path, out: Path, asked: search.Search) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def tuned(data: Path, out: Path, asked: search.Search) -> pd.DataFrame:
+    """The search of `tune`, without conversion and gate of its best model, which the plain loop has not either."""
+    search.begin(data, out, asked)
+    search.work(data, out, asked)
+    return search.keep_best(out, asked).trials
+
+
 def compared(models: dict[str, Path], data: Path) -> dict[str, Figure]:
     """Mean validation ROC-AUC of both targets, as a search scores it, of each model and of the last less the first."""
     table = manifest.usable(manifest.read(data), "validation")
     table = table[table[list(TARGETS)].notna().all(axis=1)].reset_index(drop=True)
-    told = {way: predict(Predictor.load(model), table) for way, model in models.items()}
-    samples = {way: [sample_of(found, target) for target in TARGETS] for way, found in told.items()}
+    predictions = {way: predict(Predictor.load(model), table) for way, model in models.items()}
+    samples = {way: [sample_of(rows, target) for target in TARGETS] for way, rows in predictions.items()}
     first = samples[next(iter(samples))][0]
 
     def statistics(weights: Floats) -> dict[str, Floats]:
@@ -88,28 +95,28 @@ def compared(models: dict[str, Path], data: Path) -> dict[str, Figure]:
 
 
 def measured(name: str, folder: Path, work: Callable[[], pd.DataFrame]) -> dict[str, Any]:
-    """Work and say what it took and found; what `folder` has already is not done again."""
-    told = folder / "measured.json"
-    if not told.is_file():
-        shutil.rmtree(folder, ignore_errors=True)  # broken off: its time is not known
+    """Do the work, print its cost and its best trial; a folder with a result is not worked on again."""
+    stored = folder / "measured.json"
+    if not stored.is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # interrupted: its time is not known
         started = time.process_time()
         trials = work()
         took = time.process_time() - started
         runs = _runs(folder)
         whole = trials[[(runs / f"{number:04d}" / "model.keras").is_file() for number in trials["number"]]]
-        found = {
+        result = {
             "processor_seconds": round(took, 1),
             "epochs": int(trials["epochs_run"].sum()),
             "trial": int(whole["number"][whole["score"].idxmax()]),
         }
-        files.write_text(told, json.dumps(found))
-    found = json.loads(told.read_text(encoding="utf-8"))
+        files.write_text(stored, json.dumps(result))
+    result = json.loads(stored.read_text(encoding="utf-8"))
     print(
-        f"{name:8} {found['processor_seconds']:8.0f} s of processor  {found['epochs']:5} epochs   "
-        f"best: trial {found['trial']}",
+        f"{name:8} {result['processor_seconds']:8.0f} s of processor  {result['epochs']:5} epochs   "
+        f"best: trial {result['trial']}",
         flush=True,
     )
-    return found
+    return result
 
 
 def _runs(folder: Path) -> Path:
@@ -126,28 +133,28 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/bench-search"), help="folder for all trials")
     arguments = parser.parse_args()
     settings = Settings("MobileNetV2", arguments.weights, SIZE, epochs=EPOCHS)
-    asked = search.Search(settings, search.all_of(settings), TRIALS)
+    asked = search.Search(settings, search.searchable(settings), TRIALS)
     data = arguments.work / "data"
     if not (data / "manifest.parquet").is_file():
         make_data(arguments.data, data)
     decoded(manifest.usable(manifest.read(data)), SIZE, data)
     ways = {
-        "tune": lambda folder: search.search(data, folder, asked).trials,
+        "tune": lambda folder: tuned(data, folder, asked),
         "in full": lambda folder: in_full(data, folder, asked),
     }
-    found, models = {}, {}
+    results, models = {}, {}
     for name, work in ways.items():
         folder = arguments.work / name.replace(" ", "-")
-        found[name] = measured(name, folder, partial(work, folder))
-        models[name] = _runs(folder) / f"{found[name]['trial']:04d}" / "model.keras"
+        results[name] = measured(name, folder, partial(work, folder))
+        models[name] = _runs(folder) / f"{results[name]['trial']:04d}" / "model.keras"
     scores = compared(models, data)
     for name, figure in scores.items():
         print(f"{name:12} validation ROC-AUC {figure:+.3f}")
-    less = {key: found["in full"][key] / found["tune"][key] for key in ("processor_seconds", "epochs")}
+    less = {key: results["in full"][key] / results["tune"][key] for key in ("processor_seconds", "epochs")}
     print(
         f"{less['processor_seconds']:.1f} times less processor time, {less['epochs']:.1f} times fewer epochs (aim: 5)"
     )
-    record("bench_search.json", trials=TRIALS, less=less, scores=documents(scores), **found)
+    record("bench_search.json", trials=TRIALS, less=less, scores=documents(scores), **results)
 
 
 if __name__ == "__main__":

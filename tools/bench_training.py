@@ -58,18 +58,18 @@ model.fit(data, epochs=epochs - 1, verbose=0)
 print("seconds an epoch", (time.perf_counter() - started) / (epochs - 1))
 """
 
-# `train` itself; its progress tells when each step was done. Before the first step of an epoch there is validation.
+# The training of `melascope train`; its progress shows when each step was done. Validation lies between epochs.
 OURS = """
 import sys, time
 from pathlib import Path
 from melascope.learn.settings import Settings
-from melascope.learn.training import train
+from melascope.learn.training import train_networks
 folder, backbone, size, batch, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 steps = []
-def tell(what, done, total):
+def progress(what, done, total):
     if what.startswith("training"):
         steps.append((done, total // epochs, time.perf_counter()))
-train(Path(folder), Path(folder) / "run", Settings(backbone, None, size, epochs, epochs, batch), tell)
+train_networks(Path(folder), Path(folder) / "run", Settings(backbone, None, size, epochs, epochs, batch), progress)
 took = [b[2] - a[2] for a, b in zip(steps, steps[1:]) if a[0] % a[1] and a[0] > a[1]]
 print("seconds an epoch", sum(took) * steps[0][1] / len(took))
 """
@@ -108,7 +108,7 @@ def main() -> None:
     """Measure, print, write."""
     rates = {}
     for backend in BACKENDS:
-        # In turns, so that what else the machine does hits both; the better of two.
+        # In turns, so that other work of the machine slows both; the better of two counts.
         turns = []
         for _ in range(2):
             with tempfile.TemporaryDirectory() as temporary:
@@ -122,8 +122,8 @@ def main() -> None:
             f"{BACKBONE} {SIZE} px  {backend:10}  plain Keras {plain:6.1f}  melascope {ours:6.1f} images/s"
             f"   ratio {ours / plain:5.2f}   to the best plain {ours / best:5.2f}"
         )
-    told = {name: dict(zip(("plain", "melascope"), pair, strict=True)) for name, pair in rates.items()}
-    record("bench_training.json", network=f"{BACKBONE}, {SIZE} px", images_per_second=told)
+    figures = {name: dict(zip(("plain", "melascope"), pair, strict=True)) for name, pair in rates.items()}
+    record("bench_training.json", network=f"{BACKBONE}, {SIZE} px", images_per_second=figures)
 
 
 if __name__ == "__main__":

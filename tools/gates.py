@@ -1,8 +1,8 @@
-"""How much of what a shipped gate refuses is the luck of its draw: it is fitted anew from further seeds.
+"""How much the luck of the draw matters to a shipped gate: fit it again with other seeds.
 
-A seed decides which lesions are learned from and how their copies and the drawn kinds look; the close-ups are all
-there are. Each gate takes ten minutes on one core, its features included. Prints a table row a seed; nothing shipped
-is changed.
+The seed decides which lesions are learned from, and how their copies and the drawn kinds look; all close-ups are always
+used. Each gate takes ten minutes on one core, its features included. Prints a table row for each seed; the shipped
+files stay as they are.
 
     make gates SEEDS="1 2 3"        after `make models`, whose data it uses
 """
@@ -33,7 +33,7 @@ def refused(model: Path, data: Path, others: dict[str, list[str]], seed: int) ->
 
 
 def main() -> None:
-    """Print a row a seed."""
+    """Print a row for each seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the downloads")
     parser.add_argument("--model", type=Path, default=MODELS / "finetuned_model")
@@ -42,11 +42,11 @@ def main() -> None:
     option = tiles(asked.data, WORK)
     others = {Path(word).stem: images_of([word]) for word in option[1:]}
     for number, seed in enumerate(asked.seeds):
-        found = refused(asked.model, WORK / "data", others, seed)
+        shares = refused(asked.model, WORK / "data", others, seed)
         if not number:
-            print("| seed |", " | ".join(found), "|")
-            print("|---" * (1 + len(found)) + "|")
-        print("|", seed, "|", " | ".join(map(percent, found.values())), "|", flush=True)
+            print("| seed |", " | ".join(shares), "|")
+            print("|---" * (1 + len(shares)) + "|")
+        print("|", seed, "|", " | ".join(map(percent, shares.values())), "|", flush=True)
 
 
 if __name__ == "__main__":

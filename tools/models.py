@@ -1,7 +1,7 @@
 """Make the models that are shipped, from raw data to `models/`: `make models`.
 
-Prepares, trains, evaluates and copies; what is finished already is not done again. `models/README.md` is written from
-the figures of this run.
+Prepares, trains, evaluates and copies; finished steps are not repeated. `models/README.md` is written from the figures
+of this run.
 """
 
 import argparse
@@ -166,14 +166,14 @@ def ship(work: Path) -> None:
 
 def describe(work: Path, words: list[str]) -> str:
     """Evaluate what is shipped, and write its README."""
-    found: dict[str, dict[str, Any]] = {}
+    reports: dict[str, dict[str, Any]] = {}
     for shipped in SHIPPED.values():
         run("evaluate", MODELS / shipped, work / "data", "--out", work / f"report-{shipped}")
         text = (work / f"report-{shipped}" / "metrics.json").read_text(encoding="utf-8")
-        found[shipped] = json.loads(text)
-    metrics, card = found["finetuned_model"], json.loads((MODELS / "finetuned_model.json").read_text())
+        reports[shipped] = json.loads(text)
+    metrics, card = reports["finetuned_model"], json.loads((MODELS / "finetuned_model.json").read_text())
     rows = []
-    for shipped, measured in found.items():
+    for shipped, measured in reports.items():
         targets = measured["targets"]
         at = targets["malignant"]["at_threshold"]
         cells = (
@@ -185,7 +185,7 @@ def describe(work: Path, words: list[str]) -> str:
         rows.append(f"| `{shipped}` | " + " | ".join(str(Figure.of(figure)) for figure in cells) + " |")
     images = card["data"]["images"]
     settings = card["training"]["settings"]
-    shown = {words[3]: settings["weights"].split(" ")[0]}  # a path of this machine tells nobody anything
+    shown = {words[3]: settings["weights"].split(" ")[0]}  # a path of this machine means nothing elsewhere
     words = [shown.get(word, word.replace(str(work), str(WORK))) for word in words]
     return README.format(
         date=datetime.now(UTC).date().isoformat(),

@@ -448,10 +448,10 @@ def tune(
 
     asked = Settings.of(**{"epochs": searches.EPOCHS, **settings})
     names = [search] if isinstance(search, str) else search
-    chosen = searches.all_of(asked) if list(names) == ["all"] else tuple(names)
+    chosen = searches.searchable(asked) if list(names) == ["all"] else tuple(names)
     whole = searches.Search(asked, chosen, trials, sampler)
     if ray:
-        result = searches.spread(Path(data), Path(out), whole, ray, progress)
+        result = searches.search_on_ray(Path(data), Path(out), whole, ray, progress)
     else:
         result = searches.search(Path(data), Path(out), whole, progress)
     page.write(result, whole, Path(out))

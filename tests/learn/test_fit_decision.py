@@ -134,7 +134,7 @@ def test_a_card_gets_calibration_and_points_that_say_whether_they_are_assured():
     z, y = sample(900)
     logits = np.stack([z, z * 2 + 3], axis=1)  # the second says melanoma far too readily
     truth = np.stack([y, y * (np.arange(900) % 2)], axis=1).astype(np.float32)
-    made = fit_decision.fitted(card(), logits, truth, apart(900))
+    made = fit_decision.fit(card(), logits, truth, apart(900))
     chance = made.probability(logits)
     assert (chance[:, 1] <= chance[:, 0]).all()  # a melanoma is malignant
     for i, points in enumerate(made.operating_points.values()):
@@ -149,10 +149,10 @@ def test_a_card_gets_calibration_and_points_that_say_whether_they_are_assured():
         ModelError, match=r"has no operating point for a sensitivity of 0\.5; it has 0\.82, 0\.89"
     ):
         made.at(0.5)
-    few = fit_decision.fitted(card(), logits[:40], truth[:40], apart(40))
+    few = fit_decision.fit(card(), logits[:40], truth[:40], apart(40))
     assert not few.points["melanoma"].held
     with pytest.raises(DataError, match="malignant and benign"):
-        fit_decision.fitted(card(), logits, np.ones_like(truth), apart(900))
+        fit_decision.fit(card(), logits, np.ones_like(truth), apart(900))
 
 
 def test_where_two_targets_contradict_each_other_they_meet():
@@ -168,7 +168,7 @@ def test_where_two_targets_contradict_each_other_they_meet():
 def test_a_card_comes_back_from_json_as_it_was(tmp_path):
     z, y = sample(900)
     logits, truth = np.stack([z, z], axis=1), np.stack([y, y], axis=1).astype(np.float32)
-    made = fit_decision.fitted(card(), logits, truth, apart(900))
+    made = fit_decision.fit(card(), logits, truth, apart(900))
     stepped = {name: fit_decision.isotonic(z, y) for name in ("malignant", "melanoma")}
     made = type(made)(**{**vars(made), "calibration": stepped})
     made.write(tmp_path / "card.json")

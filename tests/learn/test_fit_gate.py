@@ -140,20 +140,20 @@ def test_thresholds_are_as_high_as_every_limit_allows():
     unseen[:, 2] = np.inf  # the gate without this source has no examples of that class
     strangers = [rng.normal(-2, 1, (50, 3)), rng.normal(1, 1, (50, 3)), rng.normal(0, 1, (50, 3))]
     limits = [(known, 0.01), (unseen, 0.03)]
-    found = fit_gate.fit_thresholds(limits, strangers)
+    thresholds = fit_gate.fit_thresholds(limits, strangers)
 
-    def kept(thresholds: np.ndarray) -> bool:
-        return all((scores < thresholds).any(axis=1).mean() <= share for scores, share in limits)
+    def kept(tried: np.ndarray) -> bool:
+        return all((scores < tried).any(axis=1).mean() <= share for scores, share in limits)
 
-    assert kept(found)
+    assert kept(thresholds)
     everything = np.concatenate([known, unseen])
     # An easy class leaves more of what may be refused to a hard one than one threshold for all does.
     common = max(v for v in np.unique(everything[np.isfinite(everything)]) if kept(np.full(3, v)))
-    least = [min((v < at).any(axis=1).mean() for v in strangers) for at in (found, np.full(3, common))]
+    least = [min((v < at).any(axis=1).mean() for v in strangers) for at in (thresholds, np.full(3, common))]
     assert least[0] > least[1]
     for own in range(3):
-        higher = everything[everything[:, own] > found[own], own].min() + 1e-4
-        assert not kept(np.where(np.arange(3) == own, higher, found))
+        higher = everything[everything[:, own] > thresholds[own], own].min() + 1e-4
+        assert not kept(np.where(np.arange(3) == own, higher, thresholds))
     # The only picture of a kind is tested by a gate without any.
     lonely = fit_gate.fit_thresholds([(known, 0.01)], [*strangers[:2], np.float32([[3, 3, np.inf]])])
     assert np.isfinite(lonely).all()

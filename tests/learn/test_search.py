@@ -1,4 +1,4 @@
-"""Search: what is drawn, what is cut short, that no trial is lost, and that the best model is the one kept."""
+"""Search: what is drawn and stopped early, that no trial is lost, and that the best model is kept."""
 
 import csv
 import json
@@ -54,31 +54,31 @@ def quick(monkeypatch) -> list[int]:
     return epochs
 
 
-def test_the_best_is_found_and_kept_for_a_fraction_of_the_epochs(data, tmp_path, quick):
+def test_the_best_is_kept_for_a_fraction_of_the_epochs(data, tmp_path, quick):
     out, asked = tmp_path / "out", search.Search(GIVEN, ("rate",), trials=60)
-    found = search.search(data, out, asked)
+    result = search.search(data, out, asked)
     table = pd.read_csv(out / "trials.csv")
     assert table["number"].tolist() == list(range(60))
     assert set(table["state"]) == {"complete", "pruned", "fail"}
     assert (table.loc[table["rate"] > 8e-3, "state"] == "fail").all()
     nearest = (table["rate"] - 2e-3).abs().idxmin()
-    assert found.best == nearest
+    assert result.best == nearest
     assert float((out / "model.keras").read_text()) == pytest.approx(table["rate"][nearest])
     assert Card.read(out / "model.json").name == "out"
-    judged = table[table["state"] != "fail"]
-    assert judged["epochs_run"].sum() == len(quick)
-    assert len(quick) < len(judged) * 16 / 5
-    assert set(judged.loc[judged["state"] == "pruned", "epochs_run"]) <= {1, 4}
+    scored = table[table["state"] != "fail"]
+    assert scored["epochs_run"].sum() == len(quick)
+    assert len(quick) < len(scored) * 16 / 5
+    assert set(scored.loc[scored["state"] == "pruned", "epochs_run"]) <= {1, 4}
 
 
 def test_seed_and_number_decide_what_is_drawn(data, tmp_path, quick):
-    names = search.all_of(GIVEN)
+    names = search.searchable(GIVEN)
     assert "unfrozen" not in names
     drawn = []
     for name, steps in (("at-once", [6]), ("bit-by-bit", [2, 5, 6])):
         for trials in steps:  # a search may be given more trials
-            found = search.search(data, tmp_path / name, search.Search(GIVEN, names, trials=trials))
-        drawn.append(found.trials[list(names)])
+            result = search.search(data, tmp_path / name, search.Search(GIVEN, names, trials=trials))
+        drawn.append(result.trials[list(names)])
     pd.testing.assert_frame_equal(*drawn)
     assert drawn[0]["rate"].nunique() == 6
     assert drawn[0]["epochs"].between(2, 16).all()
@@ -95,13 +95,14 @@ def test_another_search_in_the_same_folder_is_refused(data, tmp_path, quick):
     assert "cannot search over colour; name some of rate, dropout" in str(shown.exception)
 
 
-def test_a_trial_whose_process_died_is_taken_up_and_one_whose_process_lives_is_not(data, tmp_path, quick):
+def test_a_trial_is_resumed_once_its_process_is_dead(data, tmp_path, quick):
     out, asked = tmp_path / "out", search.Search(GIVEN, ("rate",), trials=2)
     search.begin(data, out, asked)
     script = (
-        "import sys, time; from pathlib import Path; from melascope.learn import search, training\n"
-        "asked = search.Search(training.Settings('MobileNetV2', None, 32, epochs=16, batch=8), ('rate',), trials=2)\n"
-        "trial, lock = search._claim(Path(sys.argv[1]), asked)\n"
+        "import sys, time; from pathlib import Path; from melascope.learn import search\n"
+        "from melascope.learn.settings import Settings\n"
+        "asked = search.Search(Settings('MobileNetV2', None, 32, epochs=16, batch=8), ('rate',), trials=2)\n"
+        "trial, lock = search.claim_trial(Path(sys.argv[1]), asked)\n"
         "print(trial.number, flush=True); time.sleep(100)\n"
     )
     other = subprocess.Popen([sys.executable, "-c", script, out], stdout=subprocess.PIPE, text=True)
@@ -114,7 +115,7 @@ def test_a_trial_whose_process_died_is_taken_up_and_one_whose_process_lives_is_n
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_a_search_loses_no_trial(data, tmp_path):
+def test_a_killed_search_loses_no_trial(data, tmp_path):
     """The real command, two of it side by side, one of them killed in mid-training."""
     out = tmp_path / "out"
     command = [str(Path(sys.executable).with_name("melascope")), "tune", str(data), "--out", str(out), *TUNE]
@@ -133,7 +134,7 @@ def test_killed_again_and_again_a_search_loses_no_trial(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_on_a_ray_cluster_a_killed_worker_is_replaced_and_no_trial_is_lost(data, tmp_path):
+def test_a_killed_ray_worker_is_replaced(data, tmp_path):
     out = tmp_path / "out"
     command = [str(Path(sys.executable).with_name("melascope")), "tune", str(data), "--out", str(out), *TUNE]
     command += ["--trials", "5", "--search", "rate,dropout", "--ray", "local"]
@@ -154,13 +155,13 @@ def await_(condition) -> None:
 
 
 def processes() -> list[tuple[int, str]]:
-    found = []
+    running = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            found.append((int(folder.name), (folder / "cmdline").read_text().replace("\0", " ")))
+            running.append((int(folder.name), (folder / "cmdline").read_text().replace("\0", " ")))
         except OSError:
             continue
-    return found
+    return running
 
 
 def check(out: Path, trials: int) -> None:

@@ -46,11 +46,11 @@ def tune(
     from melascope.learn import search as searching
     from melascope.report import search as page
 
-    names = searching.all_of(settings) if search == "all" else tuple(search.split(","))
+    names = searching.searchable(settings) if search == "all" else tuple(search.split(","))
     asked = searching.Search(settings, names, trials, sampler.value)
     with progress_bar() as progress:
         found = (
-            searching.spread(data, out, asked, ray, progress)
+            searching.search_on_ray(data, out, asked, ray, progress)
             if ray
             else searching.search(data, out, asked, progress)
         )

@@ -1,8 +1,8 @@
-"""Whether a heat map shows what a network goes by: deletion and insertion, and the shuffling of weights.
+"""Sanity checks of heat maps: deletion and insertion, and the shuffling of weights.
 
-Deletion and insertion (Petsiuk et al. 2018): a map that finds what matters makes the probability fall faster when the
-hottest places go first, and rise faster when they come first, than any other order does. Shuffling (Adebayo et al.
-2018): a map that stays alike when the weights are shuffled shows the image, not what was learned.
+Deletion and insertion (Petsiuk et al. 2018): with a good map, the probability falls faster than in any other order when
+the hottest places are removed first, and rises faster when they are added first. Shuffling (Adebayo et al. 2018): a map
+that stays alike when the weights are shuffled shows the image, and not what the network has learned.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ from melascope.labels import TARGETS
 from melascope.model.folder import ModelFiles
 
 _STEPS = 10
-_BLOCKS = 14  # of a side, that are deleted or inserted together
+_BLOCKS = 14  # to a side; each is deleted or inserted as a whole
 
 
 def curves(
@@ -32,15 +32,15 @@ def curves(
 ) -> NDArray[np.float32]:
     """Probability of malignant while blocks are deleted and inserted by heat and by chance, shape (4, steps + 1).
 
-    What is deleted is blurred away, since a grey block would be something new to see. Chance is a random map as coarse
-    as the true one: blocks in any order would make a mosaic, which is something new to see as well.
+    Blocks are deleted by blurring, because a grey block would be a new pattern. Chance is a random map as coarse as the
+    true one, because blocks in any order would make a mosaic, which is a new pattern as well.
     """
     side = len(pixels)
     blurred = gaussian_filter(pixels.astype(np.float32), (side / 12, side / 12, 0))
     heat = heat_map(cam, _BLOCKS).ravel()
     random = heat_map(rng.random(cam.shape, dtype=np.float32), _BLOCKS).ravel()
     by_heat, by_chance = (np.argsort(-values, kind="stable") for values in (heat, random))
-    found = []
+    rows = []
     for order in (by_heat, by_chance):
         for gone, left in ((blurred, pixels), (pixels, blurred)):
             curve = []
@@ -50,15 +50,15 @@ def curves(
                 there = images.square(cover.reshape(_BLOCKS, _BLOCKS), side)[..., None] / 255
                 answer = predictor.answer((there * gone + (1 - there) * left).astype(np.uint8))
                 curve.append(answer.malignant)
-            found.append(curve)
-    return np.array(found, dtype=np.float32)  # deletion and insertion by heat, then by chance
+            rows.append(curve)
+    return np.array(rows, dtype=np.float32)  # deletion and insertion by heat, then by chance
 
 
-def faithful(found: NDArray[np.float32], group: "pd.Series[Any]", seed: int) -> dict[str, Any]:
+def faithful(measured: NDArray[np.float32], group: "pd.Series[Any]", seed: int) -> dict[str, Any]:
     """Sum up curves.
 
     Args:
-        found: from `curves`, shape (images, 4, steps + 1).
+        measured: from `curves`, shape (images, 4, steps + 1).
         group: of each image.
         seed: of the resamples.
 
@@ -67,12 +67,12 @@ def faithful(found: NDArray[np.float32], group: "pd.Series[Any]", seed: int) -> 
         that by chance; good maps are below zero in the first and above it in the second.
     """
     area: Floats = np.asarray(
-        np.trapezoid(found, dx=1 / _STEPS, axis=2), dtype=np.float64
+        np.trapezoid(measured, dx=1 / _STEPS, axis=2), dtype=np.float64
     )  # shape (images, 4)
     names = ("deletion_by_heat", "insertion_by_heat", "deletion_by_chance", "insertion_by_chance")
     return {
         "x": np.linspace(0, 1, _STEPS + 1).tolist(),
-        "curves": {name: found[:, i].mean(axis=0).tolist() for i, name in enumerate(names)},
+        "curves": {name: measured[:, i].mean(axis=0).tolist() for i, name in enumerate(names)},
         "deletion": mean(area[:, 0] - area[:, 2], group, seed),
         "insertion": mean(area[:, 1] - area[:, 3], group, seed),
     }
@@ -120,5 +120,5 @@ def randomised(
 def _alike(first: Floats, second: Floats) -> float:
     """Mean rank correlation over images; a map of one value resembles nothing."""
     pairs = zip(first, second, strict=True)
-    found = [float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0 for a, b in pairs]
-    return float(np.nan_to_num(np.mean(found)))
+    correlations = [float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0 for a, b in pairs]
+    return float(np.nan_to_num(np.mean(correlations)))

@@ -1,4 +1,4 @@
-"""What comes between a lesion and its picture, drawn at random, so that a network sees it beside any diagnosis.
+"""Artefacts between a lesion and its picture, drawn at random, so that a network sees them beside any diagnosis.
 
 On the skin: hair, the marks of a ruler and of a pen, air in the gel. In the camera: the rim of the lens, focus,
 resolution, grain and compression.

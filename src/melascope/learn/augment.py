@@ -1,9 +1,9 @@
-"""Random changes under which a diagnosis stays what it is.
+"""Random changes that leave the diagnosis as it is.
 
-A dermatoscope has no up: any rotation, both flips, some zoom, shift and stretch. Light and colour differ by
-device: gain of each channel, contrast, gamma, saturation. What a turned image lacks at its edges is mirrored
-in, because black corners would be a new shortcut. Exposure varies so far that the skin around a lesion may burn
-out: networks that lean on that skin transfer worse. Artefacts, as in `melascope.learn.artefacts`, lie on some images.
+A dermatoscope has no up: images are turned, flipped, zoomed, shifted and stretched. Light and colour differ by device:
+gain of each channel, contrast, gamma and saturation vary. Empty edges of a turned image are filled by reflection,
+because black corners would be a new shortcut. Exposure varies so far that the skin around a lesion may burn out:
+networks that rely on that skin do worse in other clinics. Artefacts of `melascope.learn.artefacts` lie on some images.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def augment(
 
     Args:
         pixels: shape (S, S, 3).
-        rng: source of all randomness, so that a seed gives the same images again.
+        rng: source of all randomness; the same seed gives the same images.
         strength: factor on the range of every change but rotation and flips, and on the chance of artefacts, 0 to 2.
         artefacts: whether any are drawn.
 
@@ -46,17 +46,17 @@ def _move(pixels: Pixels, rng: np.random.Generator, strength: float) -> Image.Im
 
 
 def warp(pixels: Pixels, back: NDArray[np.float64], shift: NDArray[np.float64]) -> Image.Image:
-    """Turn, scale and shift a square image about its middle; what lies beyond its edges is mirrored in.
+    """Turn, scale and shift a square image about its middle; empty edges are filled by reflection.
 
     Args:
         pixels: shape (S, S, 3).
         back: from the result to the image, shape (2, 2); it may reach one side beyond the image.
-        shift: of the part that is seen, in pixels, shape (2,).
+        shift: of the visible part, in pixels, shape (2,).
     """
     size = pixels.shape[0]
     middle = size / 2
     offset = size + middle + shift - back @ np.array([middle, middle])
-    # In augmentation at strength 2, a corner reaches for 0.97 of a side.
+    # In augmentation at strength 2, a corner lies up to 0.97 of a side beyond the edge.
     return _mirrored(Image.fromarray(pixels)).transform(
         (size, size),
         Image.Transform.AFFINE,
@@ -66,7 +66,7 @@ def warp(pixels: Pixels, back: NDArray[np.float64], shift: NDArray[np.float64]) 
 
 
 def _mirrored(image: Image.Image) -> Image.Image:
-    """An image in the middle of its reflections, three sides wide; pasted, which is 15 times as fast as indexing."""
+    """An image amid its reflections, three sides wide. Pasting is 15 times as fast as indexing."""
     size = image.width
     row, field = Image.new("RGB", (3 * size, size)), Image.new("RGB", (3 * size, 3 * size))
     sideways = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

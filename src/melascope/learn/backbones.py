@@ -1,8 +1,8 @@
 """The convolutional networks that a model can be built on, and what each expects of its pixels.
 
-A backbone is a function of `keras.applications`. Families differ in one thing that matters here: whether the
-network scales 0..255 pixels itself. To teach Melascope a family that is missing, add its line to `_SCALING`; a network
-of your own, `add` it.
+A backbone is a function of `keras.applications`. Families differ in one thing that matters here: whether the network
+scales 0..255 pixels itself. A missing family is one more line of `_SCALING`; a network of your own is registered by
+`add`.
 """
 
 import inspect
@@ -16,7 +16,7 @@ EXAMPLES = ("EfficientNetB0", "EfficientNetV2B0", "MobileNetV2")
 
 
 class Scaling(NamedTuple):
-    """What to do to pixels 0..255 before the network: pixel * scale + offset."""
+    """Scaling of pixels 0..255 before the network: pixel * scale + offset."""
 
     scale: float
     offset: float
@@ -44,14 +44,14 @@ _OWN: dict[str, Callable[..., Any]] = {}
 
 
 def add(name: str, function: Callable[..., Any], scaling: Scaling | None) -> None:
-    """Teach this process a network that `keras.applications` does not have.
+    """Register a network that `keras.applications` does not have, in this process.
 
     Args:
         name: of the backbone, as in `Settings.backbone`.
         function: called as those of `keras.applications` are, with `include_top=False`, `weights=None`,
             `pooling=None` and the pixels as `input_tensor`; gives a flat `keras.Model` that ends in a feature map and
             is made of Keras's own layers.
-        scaling: what to do to pixels 0..255 before it; None if it scales by itself.
+        scaling: of pixels 0..255 before it; None if it scales them itself.
     """
     _OWN[name] = function
     _SCALING[name] = scaling
@@ -61,8 +61,8 @@ def scaling(name: str) -> Scaling | None:
     """The scaling a backbone needs in front of it; None if it scales by itself.
 
     Raises:
-        ModelError: if the family is not known here. VGG, the first ResNets and DenseNet are left out on
-            purpose: they want BGR or per-channel constants, and newer families serve better.
+        ModelError: if the family is not known here. VGG, the first ResNets and DenseNet are left out on purpose: they
+            need BGR or constants for each channel, and newer families are better.
     """
     families = [family for family in _SCALING if name.startswith(family)]
     if not families:
@@ -76,7 +76,7 @@ def make(name: str, inputs: Any) -> Any:
     """Build a backbone with random weights on a Keras tensor of pixels as `scaling` gives them.
 
     Args:
-        name: a function of `keras.applications`, such as `EfficientNetB0`, or what was added.
+        name: a function of `keras.applications`, such as `EfficientNetB0`, or a registered name.
         inputs: a Keras tensor, shape (N, size, size, 3).
 
     Returns:

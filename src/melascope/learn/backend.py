@@ -3,7 +3,7 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
-# Where TensorFlow is installed Keras loads it, whatever the backend, and it tells of the processor on standard error.
+# Keras loads TensorFlow with any backend, if it is installed, and TensorFlow writes about the processor to stderr.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 import keras

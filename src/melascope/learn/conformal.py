@@ -1,9 +1,9 @@
-"""Conformal prediction sets of the answers malignant and benign: which of both can be ruled out, and how surely.
+"""Conformal prediction sets: malignant, benign or both, so that the true class is missed rarely enough.
 
-Split conformal prediction for each class by itself (Vovk 2012), with the case as the unit: of several images of a case
-the one that fits its class least counts, so a case is never more certain for being photographed often. For cases like
-those of validation, an answer is ruled out wrongly in at most 1 - coverage of the cases of its class, whatever the
-network. Another clinic may have other cases.
+This is split conformal prediction for each class by itself (Vovk 2012). The unit is the case: of several images of a
+case, the one that fits its class least counts, so more photographs make no case more certain. For cases like those of
+validation and any network, a class is ruled out wrongly in at most 1 - coverage of its cases. Another clinic may have
+other cases.
 """
 
 from typing import NamedTuple, Self
@@ -22,7 +22,7 @@ class Reference(NamedTuple):
 
     @classmethod
     def of(cls, probabilities: Floats, truth: Floats, groups: NDArray[np.object_]) -> Self:
-        """Take them from images that the network did not learn from.
+        """Build it from images that the network was not trained on.
 
         Args:
             probabilities: of malignancy, calibrated, shape (n,).
@@ -36,9 +36,9 @@ class Reference(NamedTuple):
         )
 
     def doubt(self, probabilities: Floats) -> NDArray[np.float64]:
-        """How far from ruling out one answer of two: the smaller of both conformal p-values.
+        """How far an image is from ruling out one of both classes: the smaller of both conformal p-values.
 
-        At most this much less than 1 may be asked as coverage before the set of an image holds both answers.
+        With a coverage above 1 minus this value, the set of the image holds both classes.
 
         Args:
             probabilities: of malignancy, calibrated, shape (n,).
@@ -52,7 +52,7 @@ class Reference(NamedTuple):
         return np.minimum((1 + below) / (1 + len(self.malignant)), (1 + above) / (1 + len(self.benign)))
 
     def sets(self, coverage: float = COVERAGE) -> PredictionSets:
-        """Prediction sets of this coverage: an answer is ruled out where its p-value is at most 1 - coverage.
+        """Prediction sets of this coverage: a class is ruled out where its p-value is at most 1 - coverage.
 
         With fewer than coverage / (1 - coverage) cases of a class, it is never ruled out.
 
@@ -64,7 +64,7 @@ class Reference(NamedTuple):
         """
         digits = 10**DIGITS
         miss, alarm = (int((1 - coverage) * (1 + len(part)) + 1e-9) for part in self)
-        # Outwards, as probabilities are rounded where decisions are taken.
+        # Outwards, because decisions use rounded probabilities.
         return PredictionSets(
             coverage,
             float(np.floor(self.malignant[miss - 1] * digits) / digits) if miss else 0.0,

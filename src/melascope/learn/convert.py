@@ -15,23 +15,22 @@ from melascope.labels import TARGETS
 from melascope.model import onnx_file
 
 _TOLERANCE = 1e-3  # of a logit, absolute and relative; summing float32 in another order costs less
-_LIMIT_BYTES = 16 * 2**30  # of address space, of which PyTorch alone claims three
+_LIMIT_BYTES = 16 * 2**30  # of address space; PyTorch alone claims three GiB
 
 
 def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
-    """Convert a model in this process; needs Keras and PyTorch, which nothing else in this room does.
+    """Convert a model in this process, with Keras on PyTorch.
 
     The file has the input `image` (N, S, S, 3), float32, RGB 0 to 255, and the outputs `logits` (N, 2), `cam`
-    (N, 2, h, w), and `views` (N, features), which the recogniser judges by. For global average pooling and a linear
-    head, Grad-CAM is the head-weighted sum of the last feature map up to a constant (Selvaraju et al. 2017), so one
-    1 x 1 convolution gives it, without gradient. The result is run, and must give the logits that Keras gives,
-    before it is written.
+    (N, 2, h, w), and `views` (N, features), the features of the gate. For global average pooling and a linear head,
+    Grad-CAM is the head-weighted sum of the last feature map up to a constant (Selvaraju et al. 2017), so one 1 x 1
+    convolution gives it, without gradient. Before the file is written, it must give the logits that Keras gives.
 
     Raises:
-        ModelError: if the file is not such a model, or what converts it is not installed.
+        ModelError: if the file is not such a model, or a package for conversion is not installed.
     """
     try:
-        import onnx  # noqa: F401  # looked for before the long part
+        import onnx  # noqa: F401  # a missing package is reported before the long part
         import onnxscript  # noqa: F401
 
         from melascope.learn import export, network
@@ -57,7 +56,7 @@ def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
 
 
 def _with_map(network: Any, path: str | Path) -> Any:
-    """The network with its outputs replaced by logits, class activation maps and what the recogniser judges by."""
+    """The network with its outputs replaced by logits, class activation maps and the features of the gate."""
     from melascope.learn.backend import keras
     from melascope.learn.network import gate_features
 
@@ -85,14 +84,14 @@ def _with_map(network: Any, path: str | Path) -> Any:
 def _no_map(path: str | Path) -> ModelError:
     return ModelError(
         f"{path}: needs global average pooling and right on it a linear head of {len(TARGETS)} outputs, "
-        "without which no class activation map can be had"
+        "or there is no class activation map"
     )
 
 
 def _tidy(path: Path) -> None:
     """Drop the exporter's detours, in place."""
-    # ONNX Runtime's first level keeps to plain ONNX, whatever the machine. It moves transpositions out of the way,
-    # so that at the start of a session activations can be fused into convolutions.
+    # ONNX Runtime's first level keeps to plain ONNX on every machine. It moves transpositions out of the way, so that
+    # a session can fuse activations into convolutions when it starts.
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -101,7 +100,7 @@ def _tidy(path: Path) -> None:
 
 
 def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
-    """Give input and outputs their names and shapes, and the file its notes."""
+    """Name the input and the outputs, and write hashes and shapes into the file."""
     import onnx
 
     model = onnx.load(path)
@@ -130,14 +129,14 @@ def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
     for other in [item for item in model.opset_import if item.domain not in ("", "ai.onnx")]:
         model.opset_import.remove(other)
     onnx.checker.check_model(model)
-    found = onnx_file.inspect(model.SerializeToString(), path.name)
-    onnx.helper.set_model_props(model, {onnx_file.SOURCE: keras_sha256, onnx_file.CONTENT: found.sha256})
+    content = onnx_file.inspect(model.SerializeToString(), path.name).sha256
+    onnx.helper.set_model_props(model, {onnx_file.SOURCE: keras_sha256, onnx_file.CONTENT: content})
     data: bytes = model.SerializeToString()
     return data
 
 
 def _compare(network: Any, content: bytes, keras_path: str | Path) -> None:
-    """See that the converted file says what Keras says, for several images at once, and that its map is one."""
+    """Check that the converted file gives the logits of Keras, for several images at once, and a true map."""
     from melascope.learn.backend import keras
     from melascope.learn.network import truncated_at
 
@@ -148,7 +147,7 @@ def _compare(network: Any, content: bytes, keras_path: str | Path) -> None:
     logits, cam, _ = session.run(list(onnx_file.OUTPUTS), {onnx_file.INPUT: pixels})
     if not np.allclose(logits, expected, rtol=_TOLERANCE, atol=_TOLERANCE):
         raise ModelError(f"{keras_path}: its conversion to ONNX gives other logits than Keras does")
-    # The mean of the map and the bias are the logit: so it is for pooling and a linear head, and else not.
+    # With pooling and a linear head, and only then, the mean of the map plus the bias is the logit.
     bias = logits - cam.mean(axis=(2, 3))
     if not np.allclose(bias, bias[:1], rtol=_TOLERANCE, atol=_TOLERANCE):
         raise _no_map(keras_path)

@@ -1,4 +1,4 @@
-"""A trained network made ready to leave Keras: the same function in fewer operations, written as ONNX."""
+"""Fold a trained network into fewer operations and write it as ONNX."""
 
 import contextlib
 import io
@@ -49,17 +49,17 @@ def fold(network: Any) -> Any:
 
 
 def write_onnx(network: Any, path: Path) -> None:
-    """Write a network as ONNX for any batch size; Keras must run on PyTorch, of which it is then a module."""
+    """Write a network as ONNX for any batch size; Keras must run on PyTorch, where it is a PyTorch module."""
     import torch
 
     sample = torch.zeros((2, *network.inputs[0].shape[1:]))
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # the exporter talks of its progress and of its own future
+        warnings.simplefilter("ignore")  # the exporter reports its progress and its own deprecations
         program = torch.onnx.export(
             network.eval(), (sample,), dynamo=True, dynamic_shapes={"args": ({0: batch},)}, verbose=False
         )
-        assert program is not None  # noqa: S101  # it is, of this exporter
+        assert program is not None  # noqa: S101  # this exporter always gives one
         program.save(path)
 
 

@@ -1,4 +1,4 @@
-"""Choosing calibration and operating points, both on validation."""
+"""Fit calibration and operating points, both on validation."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,21 +16,21 @@ from melascope.learn import conformal
 from melascope.model.card import Card
 from melascope.model.decision import CONFIDENCE, DIGITS, Calibration, Floats, OperatingPoint
 
-# The first two are what dermatologists reached on images of ISIC 2016, in naming and in managing lesions (Marchetti et
-# al. 2018); the third is clinical: at most one malignant lesion in twenty missed.
+# Dermatologists reached the first two on images of ISIC 2016, in naming and in managing lesions (Marchetti et al.
+# 2018). The third is clinical: at most one malignant lesion in twenty is missed.
 SENSITIVITIES = (0.82, 0.89, 0.95, 0.98)
 DEFAULT = 0.95
 _FOLDS = 5
-_MANY = 1000  # images, below which isotonic regression overfits (Niculescu-Mizil and Caruana 2005)
+_MIN_FOR_ISOTONIC = 1000  # with fewer images it overfits (Niculescu-Mizil and Caruana 2005)
 
 
 def temperature(logits: Floats, truth: Floats) -> Calibration:
-    """The temperature that makes sigmoid(logit / temperature) most likely (Guo et al. 2017)."""
+    """The most likely temperature of sigmoid(logit / temperature) (Guo et al. 2017)."""
     return Calibration("temperature", *_sigmoid(logits, truth, with_offset=False))
 
 
 def platt(logits: Floats, truth: Floats) -> Calibration:
-    """The sigmoid of slope and offset that is most likely, its targets drawn in from 0 and 1 (Platt 1999)."""
+    """The most likely sigmoid of slope and offset, its targets drawn in from 0 and 1 (Platt 1999)."""
     positive = float(np.sum(truth))
     negative = len(truth) - positive
     smooth = np.where(np.asarray(truth) == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
@@ -38,10 +38,10 @@ def platt(logits: Floats, truth: Floats) -> Calibration:
 
 
 def isotonic(logits: Floats, truth: Floats) -> Calibration:
-    """The rising steps that fit best (Zadrozny and Elkan 2002), kept off 0 and 1, which no sample can prove."""
+    """The rising steps that fit best (Zadrozny and Elkan 2002); 0 and 1 are excluded, since no sample proves them."""
     least = 1 / (len(truth) + 2)
-    fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(logits, truth)
-    knots = zip(fitted.X_thresholds_.tolist(), fitted.y_thresholds_.tolist(), strict=True)
+    steps = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(logits, truth)
+    knots = zip(steps.X_thresholds_.tolist(), steps.y_thresholds_.tolist(), strict=True)
     return Calibration("isotonic", knots=tuple(knots))
 
 
@@ -52,34 +52,37 @@ METHODS: dict[str, Callable[[Floats, Floats], Calibration]] = {
 }  # the simplest first
 
 
-def fitted(
+def fit(
     card: Card,
     logits: Floats,
     truth: NDArray[np.float32],
     groups: NDArray[np.object_],
     on: str = "validation",
 ) -> Card:
-    """The card with calibration and operating points for each target of which both answers are known.
+    """Fit a card's calibration and operating points, for each target with known images of both classes.
 
-    For malignant it also gets prediction sets.
+    For malignant, prediction sets are fitted too.
 
     Args:
         card: of the model.
-        logits: of images that it did not learn from, shape (n, targets).
+        logits: of images that it was not trained on, shape (n, targets).
         truth: shape (n, targets): 1, 0, or NaN for missing.
         groups: labels of independent cases, shape (n,).
-        on: words for what these images are.
+        on: words for these images.
+
+    Returns:
+        The new card.
 
     Raises:
         DataError: if malignant or benign images are missing.
     """
-    calibration, told = {}, {}
+    calibration, calibrated_on = {}, {}
     for i, target in enumerate(TARGETS):
         known = ~np.isnan(truth[:, i])
         y = truth[known, i]
         if 0 < y.sum() < len(y):
             calibration[target], losses = calibrate(logits[known, i], y, groups[known])
-            told[target] = {
+            calibrated_on[target] = {
                 "split": on,
                 "n": len(y),
                 "n_positive": int(y.sum()),
@@ -88,16 +91,16 @@ def fitted(
             }
     if TARGETS[0] not in calibration:
         raise DataError(f"{on}: calibration needs malignant and benign images")
-    card = replace(card, calibration=calibration, calibrated_on=told)
+    card = replace(card, calibration=calibration, calibrated_on=calibrated_on)
     chances = card.probability(logits)
-    found = {}
+    operating_points = {}
     for i, target in enumerate(TARGETS):
         known = ~np.isnan(truth[:, i])
         if target in calibration:
-            found[target] = fit_operating_points(chances[known, i], truth[known, i], groups[known])
+            operating_points[target] = fit_operating_points(chances[known, i], truth[known, i], groups[known])
     known = ~np.isnan(truth[:, 0])
     reference = conformal.Reference.of(chances[known, 0], truth[known, 0], groups[known])
-    return replace(card, operating_points=found, prediction_sets=reference.sets())
+    return replace(card, operating_points=operating_points, prediction_sets=reference.sets())
 
 
 def calibrate(
@@ -105,9 +108,9 @@ def calibrate(
 ) -> tuple[Calibration, dict[str, float]]:
     """Compare the methods and fit the best.
 
-    They are compared by log loss, cross-validated over groups. A method with more freedom is taken only where its
-    gain is larger than two standard errors of that gain, and steps only where there are `_MANY` images: on few, freedom
-    follows noise.
+    They are compared by log loss, cross-validated over groups. A method with more freedom is taken only if its gain is
+    larger than two standard errors of that gain, and steps only with 1,000 images or more: with few, freedom follows
+    noise.
 
     Args:
         logits: shape (n,).
@@ -115,8 +118,8 @@ def calibrate(
         groups: labels of independent cases, shape (n,).
 
     Returns:
-        The calibration, fitted to all, and the cross-validated log loss of each method; none where there are too few
-        cases to compare.
+        The calibration, fitted to all images, and the cross-validated log loss of each method; no losses if there are
+        too few cases to compare.
     """
     truth = np.asarray(truth)
     folds = min(_FOLDS, *(len(np.unique(groups[truth == value])) for value in (0, 1)))
@@ -124,15 +127,15 @@ def calibrate(
         return temperature(logits, truth), {}
     losses = {name: np.zeros(len(truth)) for name in METHODS}
     splits = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    for fitted, judged in splits.split(logits[:, None], truth, groups):
+    for train, test in splits.split(logits[:, None], truth, groups):
         for name, method in METHODS.items():
-            p = method(logits[fitted], truth[fitted])(logits[judged])
-            likely = np.where(truth[judged] == 1, p, 1 - p)
-            losses[name][judged] = -np.log(np.maximum(likely, np.finfo(float).tiny))
+            p = method(logits[train], truth[train])(logits[test])
+            likely = np.where(truth[test] == 1, p, 1 - p)
+            losses[name][test] = -np.log(np.maximum(likely, np.finfo(float).tiny))
     best = "temperature"
     for name in METHODS:
         gain = losses[best] - losses[name]
-        if name == "isotonic" and len(truth) < _MANY:
+        if name == "isotonic" and len(truth) < _MIN_FOR_ISOTONIC:
             continue
         if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)):
             best = name
@@ -142,7 +145,7 @@ def calibrate(
 def fit_operating_points(
     probabilities: Floats, truth: Floats, groups: NDArray[np.object_]
 ) -> tuple[OperatingPoint, ...]:
-    """An operating point for each of `SENSITIVITIES`; none misses more than one for a lower sensitivity.
+    """An operating point for each of `SENSITIVITIES`; none misses more lesions than one for a lower sensitivity.
 
     Args:
         probabilities: calibrated, as a card gives them, shape (n,).
@@ -154,10 +157,10 @@ def fit_operating_points(
         threshold = confident_threshold(probabilities, truth, groups, sensitivity)
         held = threshold is not None
         if threshold is None:
-            # What merely reaches a sensitivity may lie above what holds a lower one.
+            # A threshold that merely reaches a sensitivity may lie above one that holds a lower one.
             reached = threshold_for_sensitivity(probabilities, truth, sensitivity)
             threshold = min([reached, *(point.threshold for point in made)])
-        # Downwards, so that whoever decided the threshold is still at or above it.
+        # Downwards, so that the case which decided the threshold is still at or above it.
         made.append(OperatingPoint(sensitivity, np.floor(threshold * 10**DIGITS) / 10**DIGITS, held))
     return tuple(made)
 
@@ -214,5 +217,5 @@ def _sigmoid(logits: Floats, targets: Floats, *, with_offset: bool) -> tuple[flo
         return float(np.mean(np.logaddexp(0, scaled) - scaled * targets))
 
     bounds = [(-np.log(20), np.log(20)), *([(-50.0, 50.0)] if with_offset else [])]
-    found = minimize(cost, np.zeros(len(bounds)), bounds=bounds, method="L-BFGS-B").x
-    return float(np.exp(found[0])), float(found[1]) if with_offset else 0.0
+    best = minimize(cost, np.zeros(len(bounds)), bounds=bounds, method="L-BFGS-B").x
+    return float(np.exp(best[0])), float(best[1]) if with_offset else 0.0

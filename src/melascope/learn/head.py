@@ -1,7 +1,7 @@
 """Stage one of transfer learning: a linear head on the features of a frozen backbone.
 
-The head is a convex problem, so it is solved instead of trained: logistic regression on features computed
-once. The result is also the baseline that fine-tuning must beat.
+The head is a convex problem, so it is solved: by logistic regression on features that are computed once. It is also the
+baseline that fine-tuning must beat.
 """
 
 import numpy as np

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from melascope.labels import TARGETS
 from melascope.learn.backend import keras
 
-_MOST = 20.0  # an image of a class seldomer than one in forty weighs no more, or it would be learned by heart
-_FEW = 40  # a family of fewer images counts as one of so many
+_MAX_WEIGHT = 20.0  # that of a class with one image in forty; a network would learn rarer images by heart
+_MIN_FAMILY = 40  # a smaller family counts as one of so many images
 FAMILY_SHARE = 0.5  # of the diagnosis in the loss, beside the targets
-# What an image weighs is its family's size to this power. At -1/2, nevi lose so much to carcinomas that telling
-# melanoma from a nevus suffers; the diagnosis has no such conflict: there each family has an answer of its own.
+# The weight of an image is the size of its family to this power. At -1/2, nevi lose so much to carcinomas that melanoma
+# is worse separated from nevi. The diagnosis has no such conflict: there each family has an output of its own.
 _TARGET_POWER = -1 / 3
 _FAMILY_POWER = -1 / 2
 
@@ -20,16 +20,15 @@ _FAMILY_POWER = -1 / 2
 def target_weights(targets: NDArray[np.float32], families: NDArray[np.intp]) -> NDArray[np.float32]:
     """Weights that give both classes of a target the same total, and rare diagnoses in a class a fair share of it.
 
-    Without the second, "not melanoma" would be learned from nevi alone, and a carcinoma, of which another clinic
-    may have many, would be called melanoma. An image weighs as the inverse cube root of the size of its family.
+    Without that share, "not melanoma" would be learned from nevi alone, and carcinomas would be called melanoma. Some
+    clinics have many of them. The weight of an image is the inverse cube root of the size of its family.
 
     Args:
         targets: shape (n, targets): 1, 0, or NaN for missing.
         families: shape (n,): a number a family of diagnoses; images without one are a family of their own.
 
     Returns:
-        Shape (n, targets). Zero for a missing target, and for all of a target that lacks a class: there is nothing to
-        learn.
+        Shape (n, targets). Zero for a missing target, and for all images where a target lacks a class.
     """
     _, family, sizes = np.unique(families, return_inverse=True, return_counts=True)
     share = _share(sizes, _TARGET_POWER)[family]
@@ -39,7 +38,7 @@ def target_weights(targets: NDArray[np.float32], families: NDArray[np.intp]) -> 
         if all(members.any() for members in classes):
             for members in classes:
                 half = (~np.isnan(truth)).sum() / 2
-                weights[members, i] = np.minimum(share[members] / share[members].sum() * half, _MOST)
+                weights[members, i] = np.minimum(share[members] / share[members].sum() * half, _MAX_WEIGHT)
     return weights
 
 
@@ -53,18 +52,18 @@ def family_weights(families: NDArray[np.intp], count: int) -> NDArray[np.float32
     Returns:
         Shape (n, count); a row of zeros for an unknown family.
     """
-    found = np.zeros((len(families), count), dtype=np.float32)
+    weights = np.zeros((len(families), count), dtype=np.float32)
     known = np.flatnonzero(families >= 0)
     if len(known):
         sizes = np.bincount(families[known], minlength=count)
         share = _share(sizes, _FAMILY_POWER)
-        found[known, families[known]] = (share * len(known) / (share * sizes).sum())[families[known]]
-    return found
+        weights[known, families[known]] = (share * len(known) / (share * sizes).sum())[families[known]]
+    return weights
 
 
 def _share(sizes: NDArray[np.intp], power: float) -> NDArray[np.float64]:
-    """What an image of a family of this size weighs, beside those of other families."""
-    return np.asarray(np.maximum(sizes, _FEW) ** power)
+    """The weight of an image of a family of this size, relative to those of other families."""
+    return np.asarray(np.maximum(sizes, _MIN_FAMILY) ** power)
 
 
 class BalancedCrossEntropy(keras.losses.Loss):  # type: ignore[misc]
@@ -75,7 +74,7 @@ class BalancedCrossEntropy(keras.losses.Loss):  # type: ignore[misc]
     network's own output stays a probability near the data's prevalence.
 
     `y_true`, shape (N, 2 * targets + families): for each target the weight of "yes", then for each the weight of
-    "no" (from `goals`), then `family_weights`. `y_pred`, shape (N, targets + families): logits.
+    "no" (from `loss_targets`), then `family_weights`. `y_pred`, shape (N, targets + families): logits.
     """
 
     def __init__(self, targets: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
@@ -101,13 +100,16 @@ def loss_targets(
     families: NDArray[np.float32],
     smoothing: float = 0.0,
 ) -> NDArray[np.float32]:
-    """What `BalancedCrossEntropy` takes as `y_true`.
+    """The `y_true` of `BalancedCrossEntropy`.
 
     Args:
         targets: shape (n, targets): 1, 0, or NaN for missing.
         weights: from `target_weights`.
         families: from `family_weights`.
-        smoothing: share of a target's label that is replaced by a coin's (Szegedy et al. 2016), 0 to 1.
+        smoothing: label smoothing (Szegedy et al. 2016), 0 to 1.
+
+    Returns:
+        Shape (n, 2 * targets + families).
     """
     yes = (1 - smoothing) * np.nan_to_num(targets) + smoothing / 2
     return np.hstack([weights * yes, weights * (1 - yes), families]).astype(np.float32)

@@ -17,9 +17,9 @@ from melascope.learn import backbones
 from melascope.learn.backend import keras
 from melascope.model import keras_file
 
-_SIDES = 3
-_OF_EACH = 3  # activations of a side
-_LEAST = 3  # places to a side, for one of them to be the middle
+_MAX_SIDES = 3
+_MAX_PER_SIDE = 3  # activations
+_MIN_SIDE = 3  # places to a side, for one of them to be the middle
 
 
 def build(backbone: str, size: int, weights: str | None, dropout: float) -> Any:
@@ -64,7 +64,7 @@ def load(path: str | Path) -> Any:
     keras_file.inspect_weights(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # whatever a file nobody vouches for makes Keras raise
+    except Exception as error:  # an untrusted file can make Keras raise anything
         raise ModelError(f"{path}: not a model Keras can load ({one_line(error)})") from error
 
 
@@ -74,21 +74,21 @@ def truncated_at(network: Any, layer: str) -> Any:
 
 
 def gate_features(network: Any) -> Any:
-    """The same network, sharing its weights, that ends at what the recogniser judges by, shape (N, features).
+    """The same network, sharing its weights, that ends at the features of the gate, shape (N, features).
 
-    Of activations at twice, four and eight times the side of the final ones, where textures are still seen as such:
-    their mean, by how much the middle differs from it, and their standard deviation over places.
+    These describe activations at twice, four and eight times the side of the final ones, where textures still show:
+    their mean, the difference between the middle and this mean, and their standard deviation over places.
     """
-    # All layers are named: the names that Keras chooses may be those of layers of the network.
+    # All layers are named, because a name that Keras chooses may be taken by a layer of the network.
     layers = keras.layers
     means, middles, squares = [], [], []
     for i, stage in enumerate(_stages(network)):
         side = stage.shape[1]
-        rim = max(1, side * 3 // 10) if side >= _LEAST else 0
+        rim = max(1, side * 3 // 10) if side >= _MIN_SIDE else 0
         square = layers.Multiply(name=f"views_square_{i}")([stage, stage])
         means.append(layers.AveragePooling2D(side, name=f"views_mean_{i}")(stage))
         squares.append(layers.AveragePooling2D(side, name=f"views_power_{i}")(square))
-        # The second of three places either way. Cut out instead, activations would have to be laid out anew first.
+        # The second of three places either way. Cropping would first have to copy the activations.
         middle = layers.AveragePooling2D(side - 2 * rim, strides=max(1, rim), name=f"views_thirds_{i}")(stage)
         middles.append(middle)
 
@@ -107,7 +107,7 @@ def gate_features(network: Any) -> Any:
 
 
 def _stages(network: Any) -> list[Any]:
-    """Activations half-way: of up to `_SIDES` sides up to `_OF_EACH`, evenly spread from first to last."""
+    """Activations half-way: up to `_MAX_PER_SIDE` of each of `_MAX_SIDES` sides, evenly spread from first to last."""
     final = network.get_layer("pool").input
     last = final.shape[1]
     by_side: dict[int, list[Any]] = {}
@@ -115,16 +115,17 @@ def _stages(network: Any) -> list[Any]:
         shape = tuple(layer.output.shape)
         if len(shape) == 4 and shape[1] == shape[2] and _is_activation(layer):
             by_side.setdefault(shape[1], []).append(layer.output)
-    sides = sorted(side for side in by_side if side >= max(_LEAST, 1.5 * last))[:_SIDES]
-    found = [] if sides else [final]
+    sides = sorted(side for side in by_side if side >= max(_MIN_SIDE, 1.5 * last))[:_MAX_SIDES]
+    stages = [] if sides else [final]
     for side in sides:
-        there = by_side[side]
-        found += [there[i] for i in np.unique(np.linspace(0, len(there) - 1, _OF_EACH).round().astype(int))]
-    return found
+        outputs = by_side[side]
+        chosen = np.unique(np.linspace(0, len(outputs) - 1, _MAX_PER_SIDE).round().astype(int))
+        stages += [outputs[i] for i in chosen]
+    return stages
 
 
 def _is_activation(layer: Any) -> bool:
-    """Whether a layer is one, or ends in one; folding leaves these as they are."""
+    """Whether a layer is an activation, or ends in one; folding leaves these as they are."""
     own = getattr(layer, "activation", keras.activations.linear)
     return isinstance(layer, keras.layers.ReLU) or own is not keras.activations.linear
 
@@ -132,8 +133,8 @@ def _is_activation(layer: Any) -> bool:
 def with_family(network: Any, families: int) -> Any:
     """The same network, sharing its weights, with the logits of the diagnosis family after those of the targets.
 
-    To tell a carcinoma from a keratosis, features are needed that the targets alone do not ask for; the second head
-    is there while the network learns.
+    The second head is there during training only. It asks for features that separate a carcinoma from a keratosis,
+    which the targets alone do not need.
     """
     features = network.get_layer("dropout").output
     family = keras.layers.Dense(families, kernel_initializer="zeros", name="family")(features)

@@ -53,7 +53,7 @@ def recalibrate(
     logits = [answer.logits for answer in predictor.predict(chosen["path"].tolist(), progress)]
     chosen = chosen[[row is not None for row in logits]]
     calibrated = [1.0 if name in predictor.card.calibration else np.nan for name in TARGETS]
-    card = fit_decision.fitted(
+    card = fit_decision.fit(
         replace(predictor.card, sensitivity=fit_decision.DEFAULT, gate={}, name=out.name),
         np.array([row for row in logits if row is not None], np.float32).reshape(-1, len(TARGETS)),
         manifest.targets(chosen, TARGETS) * np.array(calibrated, np.float32),

@@ -1,12 +1,14 @@
-"""Random search over the settings of a training (Bergstra & Bengio 2012), hopeless trials cut short.
+"""Random search over the settings of a training (Bergstra & Bengio 2012) that stops hopeless trials early.
 
-A search folder is a study that any number of processes share, on one machine or on several with a common file
-system: `study.journal` is Optuna's record of it, `trials/NUMBER/` the run folder of each trial. A process that
-works on a trial holds a lock that dies with it; whoever looks for work next takes such a trial up where its last
-checkpoint left it, so that no trial is lost. Trials are cut short by asynchronous successive halving (Li et al.
-2020, arXiv:1810.05934): of those that have 6 % of their course behind them, and then of those with 24 %, the best
-quarter or so may go on. Trials of different length are compared at the same share of their course and not after the
-same epoch, where those whose learning rate falls soonest look best.
+Any number of processes share a search folder, on one machine or on several with a common file system. Optuna keeps
+its record in `study.journal`; each trial has its run folder, `trials/NUMBER/`. A process locks the trial that it works
+on, and the lock dies with the process. The next process without work resumes such a trial from its last checkpoint, so
+no trial is lost.
+
+Trials are stopped by asynchronous successive halving (Li et al. 2020, arXiv:1810.05934): of those that have 6 % of
+their course behind them, and later of those with 24 %, about the best quarter continues. Trials of different length are
+compared at the same share of their course. After the same epoch, the trial whose learning rate falls soonest would look
+best.
 """
 
 from collections.abc import Callable
@@ -31,8 +33,8 @@ from melascope.model.folder import ModelFiles
 from melascope.progress import Progress, silent
 
 TRIALS = "trials.csv"
-REDUCTION = 4  # of the trials at a rung, one in so many goes on; the next rung is so many times as far
-_COURSE, _FIRST_RUNG = 1000, 60  # steps that every trial's course is counted in; the step of the first rung
+REDUCTION = 4  # at a rung, one trial in four continues; the next rung is four times as far
+_COURSE, _FIRST_RUNG = 1000, 60  # steps in the course of every trial; the step of the first rung
 SAMPLERS = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
 SPACE: dict[str, Callable[[optuna.Trial, Settings], float]] = {
     "rate": lambda trial, given: (
@@ -41,14 +43,14 @@ SPACE: dict[str, Callable[[optuna.Trial, Settings], float]] = {
         else trial.suggest_float("rate", 3e-4, 1e-2, log=True)
     ),
     "dropout": lambda trial, _: trial.suggest_float("dropout", 0, 0.6),
-    # Fewer than two epochs leave a schedule of warm-up and cosine without a meaning.
+    # A schedule of warm-up and cosine has no meaning with fewer than two epochs.
     "epochs": lambda trial, given: trial.suggest_int("epochs", min(2, given.epochs), given.epochs),
     "weight_decay": lambda trial, _: trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
     "augmentation": lambda trial, _: trial.suggest_float("augmentation", 0.5, 2),
     "label_smoothing": lambda trial, _: trial.suggest_float("label_smoothing", 0, 0.15),
     "unfrozen": lambda trial, _: trial.suggest_float("unfrozen", 0.2, 1),
 }
-"""What can be searched: fields of `Settings`, and how each is drawn."""
+"""Fields of `Settings` that can be searched, and how each is drawn."""
 
 EPOCHS = 16  # of a trial at most, unless the user says otherwise
 
@@ -57,25 +59,25 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @dataclass(frozen=True)
 class Search:
-    """What a search is asked for."""
+    """The settings of a search."""
 
     settings: Settings
-    """Of every trial, but for what is searched; its `epochs` are the most that a trial may have."""
+    """Of every trial, except the fields that are searched; `epochs` is the maximum of a trial."""
     names: tuple[str, ...]
-    """What is searched, out of `SPACE`."""
+    """The fields that are searched, of those in `SPACE`."""
     trials: int = 20
     sampler: str = "random"
     """A key of `SAMPLERS`."""
 
 
-def all_of(settings: Settings) -> tuple[str, ...]:
-    """All of `SPACE` that applies: random weights are worth no freezing."""
+def searchable(settings: Settings) -> tuple[str, ...]:
+    """The fields of `SPACE` that apply: without pretrained weights, freezing layers is no option."""
     return tuple(name for name in SPACE if settings.weights or name != "unfrozen")
 
 
 @dataclass(frozen=True)
-class Found:
-    """How a search stands."""
+class Result:
+    """The state of a search."""
 
     trials: pd.DataFrame
     """A row a trial: `number`, `state` (complete, pruned, fail, running), `score` (the mean validation ROC-AUC of the
@@ -88,16 +90,16 @@ class Found:
     """The `.keras` files that were kept, the best model last; empty while no trial is complete."""
 
 
-def search(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Found:
-    """Search, or help with a search that others are at, until no trial is left to take; then keep the best.
+def search(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Result:
+    """Work on a search, alone or beside other processes, until no trial is left; then keep the best model.
 
     Writes `trials.csv` and, as `train` does, a complete `model.*` and `history.csv` of the best trial, and `base.*`,
     the frozen baseline that all trials start from.
 
     Args:
         data: a folder made by `prepare`.
-        out: the search folder; a search of the same settings and data goes on, also with more trials.
-        asked: what is asked for.
+        out: the search folder; a search of the same settings and data is resumed, also with more trials.
+        asked: the settings of the search.
         progress: called with (what, done, total).
 
     Raises:
@@ -110,7 +112,7 @@ def search(data: Path, out: Path, asked: Search, progress: Progress = silent) ->
 
 
 def begin(data: Path, out: Path, asked: Search, progress: Progress = silent) -> None:
-    """Make the folder ours, and in it the frozen baseline, which all trials share."""
+    """Reserve the folder, and train the frozen baseline in it, which all trials share."""
     if asked.settings.members > 1:
         raise DataError("a search trains one network a trial; leave --members out")
     unknown = sorted(set(asked.names) - set(SPACE))
@@ -132,13 +134,13 @@ def begin(data: Path, out: Path, asked: Search, progress: Progress = silent) -> 
             training.train_networks(data, out / "start", replace(asked.settings, epochs=0), progress)
 
 
-def spread(data: Path, out: Path, asked: Search, address: str, progress: Progress = silent) -> Found:
-    """Search as `search` does, on every machine of a Ray cluster; one that dies is replaced.
+def search_on_ray(data: Path, out: Path, asked: Search, address: str, progress: Progress = silent) -> Result:
+    """Search as `search` does, on every machine of a Ray cluster; a worker that dies is replaced.
 
     Args:
-        data: a folder made by `prepare`, which every machine finds under the same path.
+        data: a folder made by `prepare`, under the same path on every machine.
         out: the search folder, likewise.
-        asked: what is asked for.
+        asked: the settings of the search.
         address: of the cluster, see `melascope.cluster.connected`.
         progress: called with (what, done, total).
 
@@ -150,7 +152,7 @@ def spread(data: Path, out: Path, asked: Search, address: str, progress: Progres
         begin(data, out, asked, progress)
         gpus = cluster.count(ray, "GPU")
         workers = gpus or max(1, cluster.count(ray, "CPU"))
-        # A worker that dies is started again elsewhere, and takes the trial up that it left.
+        # A worker that dies is started again elsewhere, and resumes its trial.
         worker = ray.remote(max_retries=asked.trials, num_cpus=1, num_gpus=min(gpus, 1))(work)
         busy = [worker.remote(data, out, asked) for _ in range(min(workers, asked.trials))]
         study = _study(out, asked)
@@ -162,8 +164,8 @@ def spread(data: Path, out: Path, asked: Search, address: str, progress: Progres
 
 
 def work(data: Path, out: Path, asked: Search, progress: Progress = silent) -> None:
-    """Take trials, those that were broken off first, until none is left to take."""
-    while (claimed := _claim(out, asked)) is not None:
+    """Work on trials, interrupted ones first, until none is left."""
+    while (claimed := claim_trial(out, asked)) is not None:
         trial, lock = claimed
         try:
             _train(data, out, trial, asked, progress)
@@ -172,22 +174,32 @@ def work(data: Path, out: Path, asked: Search, progress: Progress = silent) -> N
         progress("trials", _ended(trial.study), asked.trials)
 
 
-def finish(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Found:
-    """Write `trials.csv` and complete the best model: the best so far, where others still work on trials."""
+def finish(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Result:
+    """Keep the best model so far and complete it."""
     with FileLock(out / ".finish.lock"):
-        trials = _study(out, asked).get_trials(deepcopy=False)
-        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        best = max(complete, key=lambda trial: (trial.value, -trial.number)).number if complete else None
-        rows = pd.DataFrame([_row(out, trial) for trial in trials])
-        with files.replacing(out / TRIALS) as beside:
-            rows.to_csv(beside, index=False)
-        models = [] if best is None else _keep(out, best)
-        training.complete(models, data, asked.settings.seed, progress)
-    return Found(rows, {trial.number: _curve(trial) for trial in trials}, best, models)
+        result = keep_best(out, asked)
+        training.complete(result.models, data, asked.settings.seed, progress)
+    return result
 
 
-def _claim(out: Path, asked: Search) -> tuple[optuna.Trial, FileLock] | None:
-    """A trial that nobody works on, and the lock on it, held."""
+def keep_best(out: Path, asked: Search) -> Result:
+    """Write `trials.csv`, and copy the best model so far as it was trained, without conversion and gate."""
+    trials = _study(out, asked).get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = max(complete, key=lambda trial: (trial.value, -trial.number)).number if complete else None
+    rows = pd.DataFrame([_row(out, trial) for trial in trials])
+    with files.replacing(out / TRIALS) as beside:
+        rows.to_csv(beside, index=False)
+    models = [] if best is None else _keep(out, best)
+    return Result(rows, {trial.number: _curve(trial) for trial in trials}, best, models)
+
+
+def claim_trial(out: Path, asked: Search) -> tuple[optuna.Trial, FileLock] | None:
+    """Lock a trial that no process works on: an interrupted one, or a new one.
+
+    Returns:
+        The trial and the lock, which the caller holds; None if there is no trial left.
+    """
     with FileLock(out / ".lock"):
         study = _study(out, asked)
         trials = study.get_trials(deepcopy=False)
@@ -198,8 +210,8 @@ def _claim(out: Path, asked: Search) -> tuple[optuna.Trial, FileLock] | None:
             try:
                 lock.acquire(blocking=False)
             except Timeout:
-                continue  # whoever works on it lives
-            # It may have been brought to its end since it was read, and its lock been given back.
+                continue  # its process lives
+            # Since it was read, another process may have finished it and released the lock.
             if study.get_trials(deepcopy=False)[known.number].state == TrialState.RUNNING:
                 return optuna.Trial(study, known._trial_id), lock
             lock.release()
@@ -218,7 +230,7 @@ def _lock(out: Path, number: int) -> FileLock:
 
 
 def _train(data: Path, out: Path, trial: optuna.Trial, asked: Search, progress: Progress) -> None:
-    # Seed and number alone decide what is drawn, not who asks when, nor how often it was broken off.
+    # Seed and number alone decide what is drawn; processes, times and interruptions do not.
     trial.study.sampler = SAMPLERS[asked.sampler](seed=1000 * asked.settings.seed + trial.number)
     drawn: dict[str, Any] = {name: SPACE[name](trial, asked.settings) for name in asked.names}
     settings, run = replace(asked.settings, **drawn), _folder(out, trial.number)
@@ -234,7 +246,7 @@ def _train(data: Path, out: Path, trial: optuna.Trial, asked: Search, progress: 
     except optuna.TrialPruned:
         trial.study.tell(trial, state=TrialState.PRUNED)
         checkpoint.clear(run)
-    except ModelError as error:  # such as a rate at which the loss has no number any more
+    except ModelError as error:  # such as a rate at which the training diverges
         trial.set_user_attr("reason", str(error))
         trial.study.tell(trial, state=TrialState.FAIL)
         checkpoint.clear(run)
@@ -275,7 +287,7 @@ def _row(out: Path, trial: FrozenTrial) -> dict[str, object]:
 
 
 def _curve(trial: FrozenTrial) -> dict[int, float]:
-    """Score by epoch: every epoch was reported, under its step of the course."""
+    """Score by epoch; each was reported under its step of the course."""
     return dict(enumerate((score for _, score in sorted(trial.intermediate_values.items())), start=1))
 
 

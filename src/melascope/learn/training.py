@@ -255,7 +255,7 @@ def _keep(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     learned = truth * np.where(data.learnable, 1, np.nan).astype(np.float32)
-    fit_decision.fitted(card, logits, learned, groups).write(run / f"{name}.json")
+    fit_decision.fit(card, logits, learned, groups).write(run / f"{name}.json")
     return path
 
 

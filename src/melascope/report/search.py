@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from melascope import files
-from melascope.learn.search import Found, Search
+from melascope.learn.search import Result, Search
 from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, PAPER, save, style, svg
 from melascope.report.html import render
 
@@ -18,7 +18,7 @@ _LOGARITHMIC = ("rate", "weight_decay")
 _ROW = 3  # panels side by side
 
 
-def write(result: Found, asked: Search, out: Path) -> Path:
+def write(result: Result, asked: Search, out: Path) -> Path:
     """Draw the figures of a search, `figures/search_*.png`, and write its page.
 
     Args:
@@ -59,7 +59,7 @@ def write(result: Found, asked: Search, out: Path) -> Path:
     return out / PAGE
 
 
-def _curves(result: Found) -> Figure:
+def _curves(result: Result) -> Figure:
     figure = Figure(figsize=(7.5, 3.8), layout="constrained")
     axes = figure.subplots()
     states = result.trials.set_index("number")["state"]
