@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from helpers.datasets import make_data
+from helpers.datasets import make_data, manifest_of
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import DataError
@@ -34,10 +34,8 @@ def table() -> pd.DataFrame:
         "validation",
         "test",
     ]
-    rows = pd.DataFrame({"source": source, "group": group, "split": split, "excluded": ""})
-    rows["image_id"] = [f"i{i}" for i in range(10)]
-    rows["path"] = [f"/data/{i}.jpg" for i in range(10)]
-    return rows.reindex(columns=list(manifest.COLUMNS)).assign(excluded=[""] * 9 + ["altered image"])
+    excluded = [""] * 9 + ["altered image"]
+    return manifest_of(10, source=source, group=group, split=split, excluded=excluded)
 
 
 def test_a_data_set_is_held_out_with_all_its_clinics_and_whatever_is_tied_to_it(table):

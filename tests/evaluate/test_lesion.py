@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from helpers import models
+from helpers.datasets import manifest_of
 from helpers.stand_in import StandIn
 from melascope import manifest
 from melascope.cli.main import app
@@ -45,25 +46,20 @@ def data(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
-    rows = []
+    malignant = np.arange(60) % 2 == 0
+    paths = []
     for i in range(60):
-        malignant = i % 2 == 0
-        pixels = np.full((224, 224, 3), rng.normal(190 - 30 * malignant, 12))
-        pixels[INSIDE] = rng.normal(110 - 40 * malignant, 12)
+        pixels = np.full((224, 224, 3), rng.normal(190 - 30 * malignant[i], 12))
+        pixels[INSIDE] = rng.normal(110 - 40 * malignant[i], 12)
         pixels += rng.normal(0, 4, pixels.shape)
         path = tmp_path / "images" / f"i{i}.png"
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
         if i < 56:
             mask = Image.fromarray(INSIDE.astype(np.uint8) * 255)
             mask.save(tmp_path / "masks" / f"i{i}_segmentation.png")
-        rows.append(
-            {
-                "image_id": f"i{i}", "path": str(path), "source": "made", "pixel_hash": f"{i:064x}",
-                "malignant": malignant, "melanoma": malignant, "group": f"g{i}", "split": "test", "excluded": "",
-            }
-        )  # fmt: skip
-    table = pd.DataFrame(rows).reindex(columns=list(manifest.COLUMNS))
-    manifest.write(table.astype({"malignant": "boolean", "melanoma": "boolean"}), tmp_path)
+        paths.append(str(path))
+    table = manifest_of(60, path=paths, malignant=malignant, melanoma=malignant, split="test")
+    manifest.write(table, tmp_path)
     return tmp_path
 
 

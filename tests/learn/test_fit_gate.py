@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from helpers import models
+from helpers.datasets import manifest_of
 from melascope import manifest
 from melascope.cli.main import app
 from melascope.errors import ModelError
@@ -38,20 +39,16 @@ def _data(folder: Path, images: int = 144) -> Path:
             Image.fromarray(drawing.pixels).save(path)
         rows.append(
             {
-                "image_id": f"i{i}",
                 "path": str(path),
                 "source": f"clinic {i % 2}",
                 "modality": "clinical: close-up" if close else "dermoscopic",
-                "pixel_hash": f"{i:064x}",
                 "malignant": malignant,
                 "melanoma": malignant,
-                "group": f"g{i}",
                 "split": None if close else ("train", "train", "validation", "test")[i // 2 % 4],
                 "excluded": "not dermoscopic: clinical: close-up" if close else "",
             }
         )
-    table = pd.DataFrame(rows).reindex(columns=list(manifest.COLUMNS))
-    manifest.write(table.astype({"malignant": "boolean", "melanoma": "boolean"}), folder)
+    manifest.write(manifest_of(images, **pd.DataFrame(rows)), folder)
     return folder
 
 
