@@ -11,7 +11,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.model.decision import COVERAGE, DIGITS, Floats, PredictionSets
+from melascope.arrays import Floats
+from melascope.model.decision import COVERAGE, DIGITS, PredictionSets
 
 
 class Reference(NamedTuple):

@@ -10,11 +10,12 @@ from scipy.stats import binom
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
+from melascope.arrays import Floats
 from melascope.errors import DataError
 from melascope.labels import TARGETS
 from melascope.learn import conformal
 from melascope.model.card import Card
-from melascope.model.decision import CONFIDENCE, DIGITS, Calibration, Floats, OperatingPoint
+from melascope.model.decision import CONFIDENCE, DIGITS, Calibration, OperatingPoint
 
 # Dermatologists reached the first two on images of ISIC 2016, in naming and in managing lesions (Marchetti et al.
 # 2018). The third is clinical: at most one malignant lesion in twenty is missed.

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melascope import files
+from melascope.arrays import Floats
 from melascope.errors import ModelError
 from melascope.labels import NOTICE, TARGETS
-from melascope.model.decision import CONFIDENCE, Calibration, Floats, OperatingPoint, PredictionSets
+from melascope.model.decision import CONFIDENCE, Calibration, OperatingPoint, PredictionSets
 
 FORMAT = 3
 INTENDED_USE = (

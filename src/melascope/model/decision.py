@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+from melascope.arrays import Floats
 
 DIGITS = 6  # of probabilities and thresholds in rows; decisions use the rounded values, so that a row is consistent
 CONFIDENCE = 0.95  # with which an operating point holds its sensitivity

@@ -12,26 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melascope import files
+from melascope.arrays import Float32
 from melascope.errors import ModelError
 
 CLIP = 5.0  # standard deviations, beyond any lesion; a feature further off counts no more
 _MAX_BYTES = 16 * 2**20
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Gate:
     """How much more an image looks like a lesion than like each kind of image that must be refused."""
 
-    mean: Floats
+    mean: Float32
     """Of each feature, shape (features,)."""
-    scale: Floats
+    scale: Float32
     """Standard deviation of each feature, shape (features,)."""
-    weights: Floats
+    weights: Float32
     """Of standardised features, for the log odds of a lesion against each kind less that kind's threshold; shape
     (features + 1, kinds), the last row for the intercepts."""
 
-    def scores(self, features: Floats) -> Floats:
+    def scores(self, features: Float32) -> Float32:
         """Log odds of a lesion against each kind, less that kind's threshold.
 
         Args:
@@ -43,7 +43,7 @@ class Gate:
         x = np.clip((features - self.mean) / self.scale, -CLIP, CLIP)
         return np.asarray(x @ self.weights[:-1] + self.weights[-1])
 
-    def knows(self, features: Floats) -> NDArray[np.bool_]:
+    def knows(self, features: Float32) -> NDArray[np.bool_]:
         """Whether images pass, shape (N,): each score is at least 0."""
         return np.asarray((self.scores(features) >= 0).all(axis=1))
 

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from melascope.arrays import Float32
 from melascope.prepare.scan import Scan
 from melascope.progress import Progress, silent
 
@@ -30,8 +31,6 @@ _PLAUSIBLE = 0.35  # correlation before small shifts are tried
 _SHIFT = 2  # pixels of 64
 _EDGE = 12  # pixels of 64 left out on each side: frames and dark corners look alike on all images of a clinic
 _BLOCK, _CHUNK = 2048, 512
-
-Float32 = NDArray[np.float32]
 
 
 def find(scan: Scan, readable: NDArray[np.intp], progress: Progress = silent) -> pd.DataFrame:

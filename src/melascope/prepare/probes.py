@@ -19,10 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from melascope import intervals
+from melascope.arrays import Float64
 from melascope.prepare.scan import Scan
 from melascope.progress import Progress, silent
-
-Float64 = NDArray[np.float64]
 
 MAX_IMAGES = 6_000  # of a probe; more would cost time and hardly narrow the interval
 _FOLDS = 5
