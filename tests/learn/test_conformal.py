@@ -18,7 +18,7 @@ def reference(p: np.ndarray, truth: np.ndarray) -> Reference:
     return Reference.of(p, truth, np.arange(len(p)).astype(object))
 
 
-def test_answers_are_ruled_out_wrongly_as_rarely_as_promised():
+def test_wrong_exclusions_are_as_rare_as_promised():
     rng = np.random.default_rng(0)
     kept = {True: [], False: []}
     for _ in range(300):
@@ -44,7 +44,7 @@ def test_an_answer_is_ruled_out_where_its_p_value_is_small():
 
 
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
-def test_doubt_is_what_sets_of_every_coverage_say(coverage):
+def test_doubt_agrees_with_sets_of_every_coverage(coverage):
     made = reference(*cases(150, np.random.default_rng(1)))
     sets = made.sets(coverage)
     p = np.random.default_rng(2).random(2000).round(6)
@@ -54,7 +54,7 @@ def test_doubt_is_what_sets_of_every_coverage_say(coverage):
         assert not (made.doubt(p) > 1 - coverage).any()
 
 
-def test_too_few_cases_rule_nothing_out_and_images_of_one_case_are_one():
+def test_too_few_cases_rule_nothing_out():
     p, truth = np.linspace(0.01, 0.99, 36), np.tile([1.0, 0.0], 18)
     sets = reference(p, truth).sets(0.95)
     assert (sets.low, sets.high) == (0, 1)

@@ -1,4 +1,4 @@
-"""Conversion: the ONNX file says what Keras says, its map is Grad-CAM, and what is no model is one line."""
+"""Conversion: the ONNX file gives what Keras gives, its map is Grad-CAM, and other files are one clear error."""
 
 import sys
 import zipfile
@@ -25,7 +25,7 @@ from melascope.model.decision import Calibration
 def mobilenet(tmp_path_factory):
     """A backbone of `keras.applications` as `train` saves it, its batch normalisation fitted to noise.
 
-    Without that, random weights let the signal fade to nothing, and everything would equal everything.
+    Without that, random weights let the signal fade to nothing, and everything would be equal.
     """
     path = tmp_path_factory.mktemp("mobilenet") / "model.keras"
     keras.utils.set_random_seed(0)
@@ -42,7 +42,7 @@ def mobilenet(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_converted_file_says_what_keras_says_for_any_batch(mobilenet):
+def test_the_file_equals_keras_for_any_batch(mobilenet):
     session = onnxruntime.InferenceSession(mobilenet.with_suffix(".onnx"), providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["image"]
     assert [value.name for value in session.get_outputs()] == ["logits", "cam", "views"]
@@ -64,7 +64,7 @@ def test_the_converted_file_says_what_keras_says_for_any_batch(mobilenet):
     assert sorted(path.name for path in mobilenet.parent.iterdir()) == ["model.keras", "model.onnx"]
 
 
-def test_what_the_gate_judges_by_is_mean_centre_and_spread_of_activations(tiny_model):
+def test_gate_features_are_mean_centre_and_spread(tiny_model):
     session = onnxruntime.InferenceSession(tiny_model.with_suffix(".onnx"))
     net = keras.saving.load_model(tiny_model, compile=False)
     stage = next(layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)).output
@@ -90,17 +90,17 @@ def test_the_activation_map_equals_autograd_grad_cam(tiny_model, target):
         gradient = torch.autograd.grad(logits[0, target], features)[0]
         alpha = gradient.mean(dim=(1, 2), keepdim=True)
         expected = torch.relu((alpha * features).sum(-1))[0].detach().numpy()
-        found = np.maximum(session.run(["cam"], {"image": pixels})[0][0, target], 0)
+        ours = np.maximum(session.run(["cam"], {"image": pixels})[0][0, target], 0)
         if expected.max() == 0:
-            assert found.max() == 0
+            assert ours.max() == 0
             continue
         shown += 1
-        np.testing.assert_allclose(found / found.max(), expected / expected.max(), atol=1e-4)
+        np.testing.assert_allclose(ours / ours.max(), expected / expected.max(), atol=1e-4)
     assert shown > 3
 
 
-def test_the_activation_map_of_a_network_computed_by_hand(tmp_path):
-    """Two feature maps, red and green brightness; the head wants red and not green."""
+def test_the_activation_map_by_hand(tmp_path):
+    """Two feature maps, red and green brightness; the head weighs red and not green."""
     image = keras.Input((4, 4, 3), name="anything")
     feature = keras.layers.Conv2D(2, 2, strides=2, use_bias=False, name="features")
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(feature(image))
@@ -161,15 +161,15 @@ def test_every_family_is_converted(name, tmp_path):
             layer.set_weights([w + rng.uniform(0, 0.3, w.shape) for w in layer.get_weights()])
     net.save(tmp_path / "net.keras")
     convert.convert(tmp_path / "net.keras", tmp_path / "net.onnx")
-    found = onnx_file.inspect((tmp_path / "net.onnx").read_bytes(), "net.onnx")
-    assert found.operations["Conv"] > 20
+    content = onnx_file.inspect((tmp_path / "net.onnx").read_bytes(), "net.onnx")
+    assert content.operations["Conv"] > 20
 
 
 @pytest.mark.slow
 def test_batch_normalisation_is_folded_away(mobilenet):
     """53 convolutions, 35 activations and 10 sums are all that MobileNetV2 does; one more maps, one sum scales.
 
-    What the gate judges by is four operations for each of nine stages, and twenty for all.
+    The features of the gate are four operations for each of nine stages, and twenty for all.
     """
     operations = onnx_file.inspect(mobilenet.with_suffix(".onnx").read_bytes(), "x").operations
     assert operations["Conv"] == 52 + 1
@@ -178,7 +178,7 @@ def test_batch_normalisation_is_folded_away(mobilenet):
 
 
 @pytest.mark.slow
-def test_on_500_real_images_the_predictor_says_what_keras_says(shared_data, tmp_path):
+def test_the_predictor_equals_keras_on_500_real_images(shared_data, tmp_path):
     """ImageNet weights with a head of random weights, so that answers differ; maps against autograd on some."""
     keras.utils.set_random_seed(0)
     weights = shared_data.parent / "weights" / "mobilenetv2_imagenet_notop_folded.weights.h5"
@@ -201,10 +201,10 @@ def test_on_500_real_images_the_predictor_says_what_keras_says(shared_data, tmp_
     expected = net.predict(pixels, verbose=0)
     against = expected[:, 1] > expected[:, 0]  # a melanoma is malignant: both meet
     expected[against] = np.sqrt(expected[against].prod(axis=1, keepdims=True))
-    found = np.array([[answer.malignant, answer.melanoma] for answer in answers])
-    assert len(found) == 500
+    ours = np.array([[answer.malignant, answer.melanoma] for answer in answers])
+    assert len(ours) == 500
     assert expected.std(axis=0).min() > 0.05
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
     graph_of_features = keras.Model(net.input, [net.get_layer("pool").input, net.get_layer("logits").output])
     for answer, image in list(zip(answers, pixels, strict=True))[:20]:
         features, logits = graph_of_features(torch.tensor(image[None]))

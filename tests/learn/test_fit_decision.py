@@ -45,7 +45,7 @@ def test_platt_is_that_of_scikit_learn():
     assert (ours.slope, ours.offset) == (pytest.approx(0.5, rel=0.1), pytest.approx(-0.5, abs=0.1))
 
 
-def test_isotonic_is_that_of_scikit_learn_and_never_certain():
+def test_isotonic_equals_scikit_learn_and_is_never_certain():
     honest, truth = sample(500)
     ours = fit_decision.isotonic(honest, truth)
     grid = np.linspace(-15, 15, 401)
@@ -76,7 +76,7 @@ def test_on_few_images_the_simplest_is_kept():
 
 
 @pytest.mark.parametrize("n", [1, 7, 20, 40, 1000])
-def test_threshold_reaches_the_sensitivity_and_no_higher_one_does(n):
+def test_the_highest_threshold_of_a_sensitivity(n):
     rng = np.random.default_rng(n)
     p, truth = rng.uniform(size=3 * n), np.repeat([1.0, 0.0, 0.0], n)
     threshold = fit_decision.threshold_for_sensitivity(p, truth, 0.95)
@@ -100,7 +100,7 @@ def test_the_confident_threshold_holds_as_often_as_it_says():
     )  # what merely reached it on a sample holds about every second time
 
 
-def test_a_higher_sensitivity_never_misses_more_where_cases_are_too_few_to_assure_it():
+def test_a_higher_sensitivity_never_misses_more():
     chances, truth = np.arange(1, 28) / 100, np.ones(27)  # enough to assure 0.82 and 0.89, and no more
     points = fit_decision.fit_operating_points(chances, truth, apart(27))
     assert [point.held for point in points] == [True, True, False, False]
@@ -130,9 +130,9 @@ def test_images_of_one_case_are_no_further_evidence():
     assert fit_decision.confident_threshold(p[:50], truth[:50], apart(50), 0.95) is None  # 0.95 ** 50 > 0.05
 
 
-def test_a_card_gets_calibration_and_points_that_say_whether_they_are_assured():
+def test_a_card_gets_calibration_and_points():
     z, y = sample(900)
-    logits = np.stack([z, z * 2 + 3], axis=1)  # the second says melanoma far too readily
+    logits = np.stack([z, z * 2 + 3], axis=1)  # the second is far too sure of melanoma
     truth = np.stack([y, y * (np.arange(900) % 2)], axis=1).astype(np.float32)
     made = fit_decision.fit(card(), logits, truth, apart(900))
     chance = made.probability(logits)
@@ -155,7 +155,7 @@ def test_a_card_gets_calibration_and_points_that_say_whether_they_are_assured():
         fit_decision.fit(card(), logits, np.ones_like(truth), apart(900))
 
 
-def test_where_two_targets_contradict_each_other_they_meet():
+def test_contradicting_targets_meet():
     """Odds of 1 to 4 for malignant, 4 to 1 for melanoma, which is malignant: the geometric mean of 0.2 and 0.8."""
     made = card(calibration={name: Calibration("temperature") for name in ("malignant", "melanoma")})
     contradicting, fair = made.probability(np.log([[1 / 4, 4], [4, 1 / 4]]))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from melascope import files, manifest
 from melascope.errors import ModelError
@@ -123,26 +124,27 @@ def train_networks(
     files.claim(run / "settings.json", wanted, "a training")
     done = [path for name in (BASE, MODEL) if (path := run / f"{name}.keras").is_file()]
     if (run / f"{MODEL}.json").is_file():
+        checkpoint.clear(run)  # if the run was killed between the last two lines
         return done
     if settings.members > 1 and settings.epochs > 0:
         return _mean(table, data, run, settings, progress)
     keras.utils.set_random_seed(settings.seed)
     net = network.build(settings.backbone, settings.size, settings.weights, settings.dropout)
-    learned = TrainingData.load(table, data, settings.size, progress)
+    images = TrainingData.load(table, data, settings.size, progress)
     made = []
     if settings.weights is not None:
         if start is None:
-            made.append(_base(net, learned, run, settings, progress))
+            made.append(_fit_base(net, images, run, settings, progress))
         else:
             _start_from(start / f"{BASE}.keras", net)
     if settings.epochs > 0:
-        course = fine_tune(net, learned, run, settings, progress, on_epoch)
+        course = fine_tune(net, images, run, settings, progress, on_epoch)
         training = {
             "best_epoch": course.best_epoch,
             "epochs_run": course.epoch,
             "seconds": round(time.monotonic() - started, 1),
         }
-        made.append(_keep(net, MODEL, learned, run, settings, training, progress))
+        made.append(_keep(net, MODEL, images, run, settings, training, progress))
         checkpoint.clear(run)
     return made
 
@@ -164,14 +166,11 @@ def _mean(table: pd.DataFrame, data: Path, run: Path, settings: Settings, progre
     ]
     files.write_text(run / HISTORY, pd.concat(courses).to_csv(index=False))
     training = {path.parent.name: Card.read(path.with_suffix(".json")).training for path in members}
-    learned = TrainingData.load(table, data, settings.size, progress)
-    return [
-        run / f"{BASE}.keras",
-        _keep(nets[0], MODEL, learned, run, settings, training, progress),
-    ]
+    images = TrainingData.load(table, data, settings.size, progress)
+    return [run / f"{BASE}.keras", _keep(nets[0], MODEL, images, run, settings, training, progress)]
 
 
-def _base(net: Any, data: TrainingData, run: Path, settings: Settings, progress: Progress) -> Path:
+def _fit_base(net: Any, data: TrainingData, run: Path, settings: Settings, progress: Progress) -> Path:
     path = run / f"{BASE}.keras"
     if (run / f"{BASE}.json").is_file():
         _start_from(path, net)
@@ -197,7 +196,7 @@ def _base(net: Any, data: TrainingData, run: Path, settings: Settings, progress:
 
 
 def _start_from(base: Path, net: Any) -> None:
-    """Take over the head of a base model; the backbone of ours is the same already."""
+    """Copy the head of a base model, whose backbone the network has already."""
     net.get_layer("logits").set_weights(network.load(base).get_layer("logits").get_weights())
 
 
@@ -210,25 +209,14 @@ def _keep(
     training: dict[str, Any],
     progress: Progress,
 ) -> Path:
-    """Write a network and, last, its card: a model with a card is whole."""
-    path = run / f"{name}.keras"
-    with files.replacing(path) as beside:
+    """Save a network and, last, its calibrated card: a model with a card is whole."""
+    stored = ModelFiles(run / f"{name}.keras")
+    with files.replacing(stored.keras) as beside:
         net.save(beside)
     pixels, truth = data.part("validation")
     logits = outputs(
         network.truncated_at(net, "logits"), pixels, settings.batch, "calibration on validation", progress
     )
-    groups = data.table["group"].to_numpy()[data.rows["validation"]]
-    metrics = {
-        target: {
-            "roc_auc": score,
-            "n": int((~np.isnan(column)).sum()),
-            "n_positive": int(np.nansum(column)),
-        }
-        for (target, score), column in zip(
-            data.validation_roc_aucs(logits).items(), truth.T[data.learnable], strict=True
-        )
-    }
     weights = settings.weights or "none"
     if Path(weights).is_file():
         weights = f"{Path(weights).name} (sha256 {files.sha256(weights)[:12]})"
@@ -241,22 +229,42 @@ def _keep(
         calibration={},
         operating_points={},
         sensitivity=fit_decision.DEFAULT,
-        keras_sha256=files.sha256(path),
+        keras_sha256=files.sha256(stored.keras),
         data=data.description,
         training={"settings": {**asdict(settings), "weights": weights}, **training},
-        metrics={"validation, on which the stopping point was chosen": metrics},
-        versions={
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("melascope", "keras", "numpy")},
-            # Backends come in packages of many names, such as tensorflow-cpu.
-            keras.config.backend(): importlib.import_module(keras.config.backend()).__version__,
-        },
+        metrics={"validation, on which the stopping point was chosen": _metrics(data, logits)},
+        versions=_versions(),
         license=_license(data.description["licenses"]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    learned = truth * np.where(data.learnable, 1, np.nan).astype(np.float32)
-    fit_decision.fit(card, logits, learned, groups).write(run / f"{name}.json")
-    return path
+    truth = truth * np.where(data.learnable, 1, np.nan).astype(np.float32)
+    groups = data.table["group"].to_numpy()[data.rows["validation"]]
+    fit_decision.fit(card, logits, truth, groups).write(stored.card)
+    return stored.keras
+
+
+def _metrics(data: TrainingData, logits: NDArray[np.float32]) -> dict[str, dict[str, float]]:
+    _, truth = data.part("validation")
+    return {
+        target: {
+            "roc_auc": score,
+            "n": int((~np.isnan(column)).sum()),
+            "n_positive": int(np.nansum(column)),
+        }
+        for (target, score), column in zip(
+            data.validation_roc_aucs(logits).items(), truth.T[data.learnable], strict=True
+        )
+    }
+
+
+def _versions() -> dict[str, str]:
+    backend = keras.config.backend()
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("melascope", "keras", "numpy")},
+        # Backends come in packages of many names, such as tensorflow-cpu.
+        backend: importlib.import_module(backend).__version__,
+    }
 
 
 def _license(licenses: list[str]) -> str:
