@@ -38,9 +38,8 @@ def investigate(
     chosen = (low, high) if band else None
     evaluation = replace(Evaluation.read(report), folder=out or report)
     with progress_bar() as progress:
-        predictor = evaluation.predictor(progress)
         findings = measure(evaluation, band=chosen)
-        written = page.write(findings, predictor, evaluation.metrics, chosen, out or report, progress)
+        written = page.write(findings, evaluation, chosen, progress)
     for line in findings.gone:
         sys.stderr.write(f"{line}\n")
     typer.echo(f"weak decisions   {len(findings.weak):6}")

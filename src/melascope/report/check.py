@@ -80,10 +80,8 @@ def check(
             results = doubt.measure(evaluation, seed=seed, progress=progress)
             return Chapter(results, (doubt_page.write(results, folder),))
         if name == "cases":
-            predictor = evaluation.predictor(progress)
             findings = cases.measure(evaluation, band=band)
-            page = cases_page.write(findings, predictor, evaluation.metrics, band, folder, progress)
-            return Chapter(findings, (page,))
+            return Chapter(findings, (cases_page.write(findings, evaluation, band, progress),))
         known = hold_out.read(hold_out_file, evaluation.card()) if hold_out_file else None
         return Chapter(None, card_page.write(evaluation, hold_out=known))
 
