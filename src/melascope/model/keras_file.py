@@ -22,29 +22,11 @@ _NOT_SIZES = ("seed", "shared_object_id")  # keys whose numbers may be large
 _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _WEIGHTS = _MEMBERS[2]
 
-_LAYERS = [
-    "Activation",
-    "Add",
-    "AveragePooling2D",
-    "BatchNormalization",
-    "Concatenate",
-    "Conv2D",
-    "Dense",
-    "DepthwiseConv2D",
-    "Dropout",
-    "Flatten",
-    "GlobalAveragePooling2D",
-    "InputLayer",
-    "LayerNormalization",
-    "MaxPooling2D",
-    "Multiply",
-    "Normalization",
-    "ReLU",
-    "Rescaling",
-    "Reshape",
-    "SeparableConv2D",
-    "ZeroPadding2D",
-]
+_LAYERS = (
+    "Activation", "Add", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D", "Dense",
+    "DepthwiseConv2D", "Dropout", "Flatten", "GlobalAveragePooling2D", "InputLayer", "LayerNormalization",
+    "MaxPooling2D", "Multiply", "Normalization", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "ZeroPadding2D",
+)  # fmt: skip
 _INITIALIZERS = ("GlorotUniform", "HeNormal", "Ones", "RandomNormal", "VarianceScaling", "Zeros")
 _ALLOWED = {
     *(("keras.layers", name) for name in _LAYERS),

@@ -21,36 +21,11 @@ CONTENT = "graph_sha256"  # its note of its own graph and weights; a damaged fil
 
 # The operations of converted networks of keras.applications. Not among them: loops and branches (Loop, If, Scan),
 # operations that make tensors of any size, and those that only some builds of a runtime have.
-_OPERATIONS = frozenset(
-    [
-        "Add",
-        "AveragePool",
-        "Clip",
-        "Concat",
-        "Conv",
-        "Div",
-        "Gelu",
-        "Gemm",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "LayerNormalization",
-        "MatMul",
-        "MaxPool",
-        "Mul",
-        "Pad",
-        "ReduceMean",
-        "Relu",
-        "Reshape",
-        "Sigmoid",
-        "Slice",
-        "Softmax",
-        "Sqrt",
-        "Sub",
-        "Tanh",
-        "Transpose",
-    ]
-)
+_OPERATIONS = frozenset((
+    "Add", "AveragePool", "Clip", "Concat", "Conv", "Div", "Gelu", "Gemm", "HardSigmoid", "HardSwish", "Identity",
+    "LayerNormalization", "MatMul", "MaxPool", "Mul", "Pad", "ReduceMean", "Relu", "Reshape", "Sigmoid", "Slice",
+    "Softmax", "Sqrt", "Sub", "Tanh", "Transpose",
+))  # fmt: skip
 _MAX_TENSOR_FIELDS = 64
 _MAX_DIMENSIONS = 8
 _MAX_GRAPH = 4 * 2**20  # of a graph without its tensors; the largest backbones have 0.3 MB
