@@ -28,6 +28,9 @@ from melascope.explain.overlay import blend
 from melascope.images import decode, square
 from melascope.infer.answer import COLUMNS
 from melascope.infer.predictor import Predictor
+from melascope.model.card import Card
+from melascope.model.decision import DIGITS
+from melascope.model.folder import SHIPPED
 from melascope.web import schema
 from melascope.web.analysis import analyse
 from melascope.web.app import create_app
@@ -384,12 +387,24 @@ def test_the_description_says_what_is_sent(client):
     assert set(described["paths"]) == {PATH, "/v1/model", "/healthz", "/metrics"}
 
 
-def test_the_model_is_told(client, predictor):
-    told = client.get("/v1/model").json()
-    assert told["identity"] == predictor.card.identity
-    assert told["sensitivities"] == [0.95, 0.98]
-    assert told["card"]["license"] == predictor.card.license
-    assert told["card"]["prediction_sets"]["low"] == predictor.card.prediction_sets.low
+def test_the_example_in_the_docs_is_of_the_shipped_model():
+    page = (Path(__file__).parents[2] / "docs" / "web.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r'^{"predictions".*?^```', page, re.MULTILINE | re.DOTALL)
+    body = json.loads(example.removesuffix("```"))
+    schema.Predictions.model_validate(body, extra="forbid")
+    (row,) = body["predictions"]
+    card = Card.read(SHIPPED.with_suffix(".json"))
+    assert tuple(row) == COLUMNS
+    assert (row["model"], row["threshold"]) == (card.identity, round(card.threshold["malignant"], DIGITS))
+    assert body["note"] == schema.NOTE
+
+
+def test_the_model_is_described(client, predictor):
+    described = client.get("/v1/model").json()
+    assert described["identity"] == predictor.card.identity
+    assert described["sensitivities"] == [0.95, 0.98]
+    assert described["card"]["license"] == predictor.card.license
+    assert described["card"]["prediction_sets"]["low"] == predictor.card.prediction_sets.low
 
 
 def test_other_forms_come_on_request(client):

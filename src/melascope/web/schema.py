@@ -14,10 +14,10 @@ EXAMPLE: dict[str, Any] = {
     "confidence": 0.871204,
     "malignant": 0.871204,
     "melanoma": 0.610339,
-    "threshold": 0.12857,
+    "threshold": 0.125,
     "weak": False,
     "reason": None,
-    "model": "finetuned_model@c51fed5632da",
+    "model": "my_model@0123456789ab",
 }
 
 
@@ -75,7 +75,7 @@ class Problem(BaseModel):
 class Model(BaseModel):
     """The model and the limits of its server."""
 
-    identity: str = Field(examples=["finetuned_model@c51fed5632da"])
+    identity: str = Field(examples=["my_model@0123456789ab"])
     note: str = Field(examples=[NOTE])
     version: str = Field(description="Version of Melascope.", examples=["1.0"])
     sensitivities: list[float] = Field(
