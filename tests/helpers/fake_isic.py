@@ -21,10 +21,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-from helpers.isic_images import LICENSES, StoredImage, license_txt, make_images, zip_of
+from helpers.isic_images import LICENSES, license_txt, make_images, zip_of
 from helpers.isic_search import Cursor, QueryError, page_of, search
 
 PAGE_SIZE = 100
@@ -43,14 +42,14 @@ class Faults:
     always: dict[str, str] = field(default_factory=dict)
     """Kind of fault by the end of the path, such as `{"ISIC_0000007.jpg": "404"}`."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         self._lock = threading.Lock()
         self._next = itertools.cycle(self.kinds)
         self._requests = 0
-        self._in_a_row: Counter[str] = Counter()
-        self.made: Counter[str] = Counter()
+        self._in_a_row = Counter()
+        self.made = Counter()
 
-    def of(self, path: str) -> str | None:
+    def of(self, path):
         if self.first:
             return self.first.pop(0)
         for end, kind in self.always.items():
@@ -88,49 +87,49 @@ class ArchiveServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, images: list[StoredImage], port: int = 0) -> None:
+    def __init__(self, images, port=0):
         super().__init__(("127.0.0.1", port), Handler)
         self.images = images
         self.paths = {f"/images/{image.name}": image for image in images}
-        self.files: dict[str, bytes] = {}
+        self.files = {}
         self.faults = Faults()
         self.repeats = False
-        self.count: int | None = 0
+        self.count = 0
         self.ranges = True
         self.latency = 0.0
-        self.cut_at: int | None = None
-        self.busy: list[str] = []
-        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.cut_at = None
+        self.busy = []
+        self.requests = []
         """Path and headers of each."""
-        self.zips: dict[str, bytes] = {}
+        self.zips = {}
 
     @property
-    def base(self) -> str:
+    def base(self):
         return f"http://127.0.0.1:{self.server_address[1]}/"
 
     @property
-    def environment(self) -> dict[str, str]:
+    def environment(self):
         """Makes the command use this server only."""
         return {"MELASCOPE_ISIC_API": f"{self.base}api/v2/", "MELASCOPE_ISIC_FILES": self.base}
 
-    def __enter__(self) -> "ArchiveServer":
+    def __enter__(self):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         self.shutdown()
         self.server_close()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request, client_address):
         pass  # clients that are killed are part of the tests
 
-    def zip_address(self, query: str) -> str:
+    def zip_address(self, query):
         """Address of the ZIP of a search, as the archive's website gives it."""
         token = hashlib.sha256(query.encode()).hexdigest()[:20]
         self.zips[token] = zip_of(search(self.images, query))
         return f"{self.base}download?zsid={token}"
 
-    def asked(self, part: str) -> int:
+    def asked(self, part):
         """How many requests had this in their path."""
         return sum(part in path for path, _ in self.requests)
 
@@ -143,13 +142,13 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_):
         pass
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self):
         self.do_GET()
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         self.server.requests.append((self.path, dict(self.headers)))
         if self.server.latency:
             time.sleep(self.server.latency)
@@ -174,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
 
     # Responses
 
-    def _send(self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
+    def _send(self, status, body, kind, headers=None):
         announced = len(body)
         if self.fault == "html":
             body, kind, announced = b"<!DOCTYPE html><title>Maintenance</title>", "text/html", 41
@@ -205,22 +204,22 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(body)
 
-    def _json(self, content: Any, status: int = 200) -> None:
+    def _json(self, content, status=200):
         self._send(status, json.dumps(content).encode(), "application/json; charset=utf-8")
 
-    def _hang_up(self) -> None:
+    def _hang_up(self):
         self.wfile.flush()
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _reset(self) -> None:
+    def _reset(self):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
 
     # The API
 
-    def _api(self, path: str) -> None:
+    def _api(self, path):
         kind, _, name = path.strip("/").rpartition("/")
         collections = {number for image in self.server.images for number in image.collections}
         if path.startswith("images/search/"):
@@ -245,7 +244,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._json({"detail": "Not Found"}, 404)
 
-    def _page(self, images: list[StoredImage]) -> dict[str, Any]:
+    def _page(self, images):
         cursor = Cursor.decoded(self.words.get("cursor"))
         page, following = page_of(images, min(int(self.words.get("limit") or PAGE_SIZE), PAGE_SIZE), cursor)
         if self.server.repeats and cursor.after and images.index(page[0]):
@@ -260,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
             "previous": None,
         }
 
-    def _entry(self, image: StoredImage) -> dict[str, Any]:
+    def _entry(self, image):
         url = f"{self.server.base}images/{image.name}"
         return {
             "public": True,
@@ -276,7 +275,7 @@ class Handler(BaseHTTPRequestHandler):
 
     # Files
 
-    def _zip(self) -> None:
+    def _zip(self):
         data = self.server.zips.get(self.words.get("zsid", ""))
         if data is None:
             self._json({"detail": "Unauthorized"}, 401)
@@ -296,7 +295,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(b"0\r\n\r\n")
 
-    def _file(self, path: str) -> None:
+    def _file(self, path):
         """A file, as S3 serves it."""
         image = self.server.paths.get(path)
         body = image.data if image else self.server.files.get(path)
@@ -316,7 +315,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(206, body[start:], kind, headers)
 
 
-def main() -> None:
+def main():
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)

@@ -41,15 +41,15 @@ class StoredImage:
     collections: tuple[int, ...] = ()
 
     @property
-    def name(self) -> str:
+    def name(self):
         return self.path.name
 
     @property
-    def data(self) -> bytes:
+    def data(self):
         return self.path.read_bytes()
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def fields(self):
         return {
             "isic_id": self.isic_id,
             "copyright_license": self.license,
@@ -60,9 +60,7 @@ class StoredImage:
         }
 
 
-def make_images(
-    folder: Path, n: int = 40, seed: int = 0, side: int = 48, kinds: bool = True
-) -> list[StoredImage]:
+def make_images(folder, n=40, seed=0, side=48, kinds=True):
     """Draw images with provenance. The first five are a PNG named .jpg, a PNG, grey, CMYK, and turned by EXIF.
 
     Several images share a time of creation, so that pages end between them.
@@ -95,8 +93,8 @@ def make_images(
     return images
 
 
-def _save(image: Image.Image, path: Path, kind: int) -> None:
-    options: dict[str, Any] = {}
+def _save(image, path, kind):
+    options = {}
     if kind in (2, 3):
         image = image.convert("L" if kind == 2 else "CMYK")
     if kind == 4:
@@ -105,8 +103,8 @@ def _save(image: Image.Image, path: Path, kind: int) -> None:
     image.save(path, "PNG" if kind in (0, 1) else "JPEG", **options)
 
 
-def _clinical(rng: np.random.Generator, i: int) -> dict[str, Any]:
-    fields: dict[str, Any] = {"patient_id": f"IP_{i // 3:07d}", "lesion_id": f"IL_{i // 2:07d}"}
+def _clinical(rng, i):
+    fields = {"patient_id": f"IP_{i // 3:07d}", "lesion_id": f"IL_{i // 2:07d}"}
     for level, word in enumerate(_DIAGNOSES[i % len(_DIAGNOSES)], start=1):
         fields[f"diagnosis_{level}"] = word
     if i % 5:
@@ -121,7 +119,7 @@ def _clinical(rng: np.random.Generator, i: int) -> dict[str, Any]:
     return fields
 
 
-def metadata_csv(images: list[StoredImage]) -> str:
+def metadata_csv(images):
     names = sorted({name for image in images for name in {**image.acquisition, **image.clinical}} - _PIXELS)
     out = io.StringIO()
     writer = csv.DictWriter(out, [*_BASE, *names], extrasaction="ignore")
@@ -131,20 +129,20 @@ def metadata_csv(images: list[StoredImage]) -> str:
     return out.getvalue()
 
 
-def _guarded(value: Any) -> Any:
+def _guarded(value):
     return f"\t{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
-def attribution_txt(images: list[StoredImage]) -> str:
+def attribution_txt(images):
     counted = Counter(image.attribution for image in images)
     return "\n\n".join(sorted(counted, key=lambda name: (name == "Anonymous", -counted[name], name)))
 
 
-def license_txt(name: str) -> str:
+def license_txt(name):
     return f"The text of {name}.\n"
 
 
-def zip_of(images: list[StoredImage]) -> bytes:
+def zip_of(images):
     """The ZIP that the archive makes of a search."""
     members = {image.name: image.data for image in images}
     members |= {

@@ -8,8 +8,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from helpers.isic_images import StoredImage
-
 _FIELDS = {"public", "isic_id", "copyright_license", "image_type", "sex", "age_approx"}
 _FIELDS |= {f"{name}_{level}" for name in ("diagnosis", "anatom_site") for level in range(1, 6)}
 _TOKEN = re.compile(r'\s*(?:([()])|(AND|OR)\b|(-?)(\w+):(\[[^]}]*[]}]|\{[^]}]*[]}]|"[^"]+"|[\w*-]+))\s*')
@@ -21,7 +19,7 @@ class QueryError(ValueError):
     """The archive cannot read this query."""
 
 
-def search(images: list[StoredImage], query: str, collections: str = "") -> list[StoredImage]:
+def search(images, query, collections=""):
     """The images of a query, in the archive's order.
 
     Raises:
@@ -33,7 +31,7 @@ def search(images: list[StoredImage], query: str, collections: str = "") -> list
     return sorted((image for image in chosen if test(image.fields)), key=lambda image: image.created)
 
 
-def _parsed(query: str) -> Test:
+def _parsed(query):
     tokens, at = [], 0
     while at < len(query):
         if not (token := _TOKEN.match(query, at)):
@@ -46,7 +44,7 @@ def _parsed(query: str) -> Test:
     return test
 
 
-def _any(tokens: list[Any]) -> Test:
+def _any(tokens):
     tests = [_all(tokens)]
     while tokens and tokens[0][1] == "OR":
         del tokens[0]
@@ -54,7 +52,7 @@ def _any(tokens: list[Any]) -> Test:
     return lambda fields: any(test(fields) for test in tests)
 
 
-def _all(tokens: list[Any]) -> Test:
+def _all(tokens):
     tests = [_unit(tokens)]
     while tokens and tokens[0][1] == "AND":
         del tokens[0]
@@ -62,7 +60,7 @@ def _all(tokens: list[Any]) -> Test:
     return lambda fields: all(test(fields) for test in tests)
 
 
-def _unit(tokens: list[Any]) -> Test:
+def _unit(tokens):
     bracket, word, minus, name, value = tokens.pop(0) if tokens else (")", "", "", "", "")
     if bracket == "(":
         test = _any(tokens)
@@ -74,7 +72,7 @@ def _unit(tokens: list[Any]) -> Test:
     return lambda fields: (name in fields and _matches(fields[name], value.strip('"'))) != bool(minus)
 
 
-def _matches(value: Any, wanted: str) -> bool:
+def _matches(value, wanted):
     if not (bounds := _RANGE.fullmatch(wanted)):
         return fnmatchcase(str(value), wanted)
     opening, low, high, closing = bounds.groups()
@@ -91,16 +89,16 @@ class Cursor:
     after: str | None = None
 
     @classmethod
-    def decoded(cls, text: str | None) -> "Cursor":
+    def decoded(cls, text):
         words = parse_qs(base64.b64decode(text or "").decode())
         return cls(int(words.get("o", ["0"])[0]), words.get("p", [None])[0])
 
-    def encoded(self) -> str:
+    def encoded(self):
         words = {"o": self.offset or None, "p": self.after}
         return base64.b64encode(urlencode({k: v for k, v in words.items() if v}).encode()).decode()
 
 
-def page_of(images: list[StoredImage], limit: int, cursor: Cursor) -> tuple[list[StoredImage], Cursor | None]:
+def page_of(images, limit, cursor):
     """One page of images in order, and the cursor of the next."""
     rows = [image for image in images if cursor.after is None or image.created > cursor.after]
     page, more = rows[cursor.offset : cursor.offset + limit], rows[cursor.offset + limit :]
