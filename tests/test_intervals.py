@@ -1,16 +1,42 @@
 """Intervals hold what they promise, on data whose truth is known."""
 
+import json
+
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from melascope import intervals
 from melascope.evaluate import calibration_error
-from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample
+from melascope.evaluate.metrics import Confusion, Ranked, Reliability, Sample
+from melascope.intervals import Figure
 
 
-def test_weights_draw_whole_groups_as_many_as_there_are() -> None:
+@pytest.mark.parametrize(
+    ("figure", "text", "share"),
+    [
+        (
+            Figure(0.9231, 0.9108, 0.9344, 1982, 120, "why", "pivotal", 0.01),
+            "0.923 (0.911 to 0.934)",
+            "92.3\u00a0% (91.1 to 93.4)",
+        ),
+        (Figure(-0.05, -0.1, 0.0004), "-0.050 (-0.100 to 0.000)", "-5.0\u00a0% (-10.0 to 0.0)"),
+        (Figure(1.0, n=0), "1.000 (no interval)", "100.0\u00a0% (no interval)"),
+        (Figure(None, n=0, reason="no melanoma"), "not defined", "not defined"),
+    ],
+)
+def test_a_figure_is_shown_and_kept(figure, text, share):
+    """As text, as a share, and in JSON, from which it is read again."""
+    assert str(figure) == text
+    assert f"{figure:.1%}" == share
+    document = json.loads(json.dumps(figure.document()))
+    assert {"value", "low", "high"} <= set(document)
+    assert None not in [value for key, value in document.items() if key not in ("value", "low", "high")]
+    assert Figure.of(document) == figure
+    assert Figure.of({**document, "name": "another key"}) == figure
+
+
+def test_weights_draw_whole_groups():
     group = np.array([0, 0, 0, 1, 2, 2])
     drawn = np.concatenate(list(intervals.weights(group, resamples=500, seed=1)))
     assert drawn.shape == (500, 6)
@@ -20,7 +46,7 @@ def test_weights_draw_whole_groups_as_many_as_there_are() -> None:
     assert drawn.mean() == pytest.approx(1, abs=0.1)
 
 
-def test_draws_depend_on_the_seed_and_not_on_the_chunk() -> None:
+def test_draws_depend_on_the_seed_and_not_on_the_chunk():
     group = np.repeat(np.arange(40), 2)
     whole = np.concatenate(list(intervals.weights(group, 50, seed=3)))
     parts = np.concatenate(list(intervals.weights(group, 50, seed=3, chunk=7 * 80)))
@@ -28,7 +54,7 @@ def test_draws_depend_on_the_seed_and_not_on_the_chunk() -> None:
     assert not np.array_equal(whole, np.concatenate(list(intervals.weights(group, 50, seed=4))))
 
 
-def _clustered(rng: np.random.Generator) -> Sample:
+def _clustered(rng):
     """100 lesions of 1 to 12 images that share most of their score: truth ROC-AUC 0.75."""
     size = rng.integers(1, 13, size=100)
     group = np.repeat(np.arange(100), size)
@@ -38,7 +64,7 @@ def _clustered(rng: np.random.Generator) -> Sample:
     return Sample.of(truth, score, group)
 
 
-def _covers(sample: Sample, group: NDArray[np.intp], seed: int) -> bool:
+def _covers(sample, group, seed):
     drawn = intervals.draws(lambda w: {"auc": Ranked.of(sample, w).roc_auc()}, group, 200, seed)
     low, high, _ = intervals.interval(drawn["auc"])
     assert low is not None
@@ -46,7 +72,7 @@ def _covers(sample: Sample, group: NDArray[np.intp], seed: int) -> bool:
     return low <= 0.75 <= high
 
 
-def test_resampling_groups_covers_the_truth_and_resampling_images_does_not() -> None:
+def test_resampling_groups_covers_the_truth():
     rng = np.random.default_rng(0)
     samples = [_clustered(rng) for _ in range(200)]
     by_group = np.mean([_covers(s, s.group, i) for i, s in enumerate(samples)])
@@ -55,7 +81,7 @@ def test_resampling_groups_covers_the_truth_and_resampling_images_does_not() -> 
     assert by_image < 0.70
 
 
-def test_interval_is_refused_rather_than_made_up() -> None:
+def test_interval_is_refused_rather_than_made_up():
     lucky = np.where(np.arange(100) < 95, np.random.default_rng(0).random(100), np.nan)
     assert intervals.interval(lucky).low is None
     assert "5 of 100" in (intervals.interval(lucky).reason or "")
@@ -65,7 +91,7 @@ def test_interval_is_refused_rather_than_made_up() -> None:
     assert intervals.interval(np.full(100, np.nan)).low is None
 
 
-def test_a_share_of_one_gets_the_exact_interval() -> None:
+def test_a_share_of_one_gets_the_exact_interval():
     # Clopper and Pearson: 10 of 10, lower end 0.6915; by scipy.stats.binomtest(10, 10).proportion_ci().
     for k in (0, 10):
         low, high, _ = intervals.exact(k / 10, 10)
@@ -73,11 +99,11 @@ def test_a_share_of_one_gets_the_exact_interval() -> None:
         assert (low, high) == pytest.approx((expected.low, expected.high))
 
 
-def _calibration_interval(n: int, rng: np.random.Generator, bent: float) -> intervals.Interval:
+def _calibration_interval(n, rng, bent):
     probability = rng.beta(1, 2.5, n)
     sample = Sample.of(rng.random(n) < probability**bent, probability, np.arange(n))
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights):
         return {"error": Reliability.of(sample, weights).error()}
 
     value = float(statistics(sample.once)["error"][0])
@@ -86,15 +112,15 @@ def _calibration_interval(n: int, rng: np.random.Generator, bent: float) -> inte
 
 
 @pytest.mark.parametrize(("bent", "truth"), [(1.0, 0.0), (1.6, 0.1157)])
-def test_calibration_error_covers_the_truth_of_a_good_and_of_a_bad_model(bent: float, truth: float) -> None:
+def test_calibration_error_covers_the_truth(bent, truth):
     # 0.1157: the error of two million images. Percentile intervals cover 0 never.
     rng = np.random.default_rng(1)
-    found = [_calibration_interval(1000, rng, bent) for _ in range(60)]
-    covered = [i.low is not None and i.high is not None and i.low <= truth <= i.high for i in found]
+    results = [_calibration_interval(1000, rng, bent) for _ in range(60)]
+    covered = [i.low is not None and i.high is not None and i.low <= truth <= i.high for i in results]
     assert np.mean(covered) >= 0.85
 
 
-def test_sensitivity_interval_agrees_with_the_exact_one_where_images_are_independent() -> None:
+def test_interval_of_independent_images_agrees_with_the_exact_one():
     truth = np.ones(400, dtype=bool)
     sample = Sample.of(truth, np.where(np.arange(400) < 360, 0.9, 0.1), np.arange(400))
     drawn = intervals.draws(lambda w: {"s": Confusion.of(sample, w, 0.5).sensitivity}, sample.group)

@@ -16,8 +16,8 @@ Statistics = Callable[[Floats], Mapping[str, Floats]]  # weights to values, both
 
 RESAMPLES = 2000
 LEVEL = 0.95
-_CHUNK = 2**22  # weights at a time: 32 MiB, however many images there are
-_UNDEFINED = 0.01  # of the resamples may lack a class before an interval would be over the lucky ones
+_MAX_WEIGHTS = 2**22  # weights at a time: 32 MiB, however many images there are
+_MAX_UNDEFINED = 0.01  # of the resamples may lack a class before an interval would be over the lucky ones
 
 
 class Interval(NamedTuple):
@@ -95,14 +95,14 @@ def _formatted(value: float, spec: str) -> str:
 
 
 def weights(
-    group: NDArray[np.intp], resamples: int = RESAMPLES, seed: int = 0, chunk: int = _CHUNK
+    group: NDArray[np.intp], resamples: int = RESAMPLES, seed: int = 0, chunk: int = _MAX_WEIGHTS
 ) -> Iterator[Floats]:
-    """Draw as many groups as there are, with replacement, again and again.
+    """Draw as many groups as there are, with replacement, in each resample.
 
     Args:
         group: number of the group of each image, 0 to number of groups - 1, shape (images,).
         resamples: how often.
-        seed: same seed, same draws, whatever the chunk.
+        seed: the same seed gives the same draws, at any chunk.
         chunk: most weights to hold at a time.
 
     Yields:
@@ -148,15 +148,15 @@ def interval(values: Floats) -> Interval:
     Of the mean of six images in three groups:
 
     >>> images, group = np.array([0.0, 0.0, 0.4, 0.6, 1.0, 1.0]), np.array([0, 0, 1, 1, 2, 2])
-    >>> found = draws(lambda drawn: {"mean": drawn @ images / drawn.sum(axis=1)}, group)
-    >>> interval(found["mean"])
+    >>> means = draws(lambda drawn: {"mean": drawn @ images / drawn.sum(axis=1)}, group)
+    >>> interval(means["mean"])
     Interval(low=0.0, high=1.0, reason=None)
     >>> interval(np.ones(2000)).reason
     'every resample gives the same value: too few groups for an interval'
     """
     defined = values[~np.isnan(values)]
     undefined = len(values) - len(defined)
-    if undefined > _UNDEFINED * len(values):
+    if undefined > _MAX_UNDEFINED * len(values):
         return Interval(None, None, f"not defined in {undefined:,} of {len(values):,} resamples")
     low, high = (float(q) for q in np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     if np.ptp(defined) < 1e-12:

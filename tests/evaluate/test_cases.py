@@ -24,7 +24,7 @@ SETS = PredictionSets(0.95, 0.18, 0.6, 400, 400)
 
 
 @pytest.fixture(scope="module")
-def predictions(pictures) -> pd.DataFrame:
+def predictions(pictures):
     """Forty predictions, one that failed, of images that are there."""
     table = datasets.predictions(images=40, groups=30)
     table["path"] = sorted(map(str, pictures.iterdir()))
@@ -38,38 +38,38 @@ def predictions(pictures) -> pd.DataFrame:
     return table
 
 
-def test_weak_missed_and_false_alarms_are_told_apart(predictions):
-    found = cases.find(predictions, 0.2, SETS)
-    assert set(found.images["image_id"]) == set(predictions["image_id"].drop(7))
-    is_weak = found.images.set_index("image_id")["weak"]
+def test_weak_missed_and_false_alarms_are_sorted(predictions):
+    results = cases.find(predictions, 0.2, SETS)
+    assert set(results.images["image_id"]) == set(predictions["image_id"].drop(7))
+    is_weak = results.images.set_index("image_id")["weak"]
     ids = predictions["image_id"]
     assert [is_weak[ids[i]] for i in range(5)] == [True, True, False, False, False]
-    for row in found.images.itertuples():
+    for row in results.images.itertuples():
         assert row.weak == (0.18 <= row.p_malignant <= 0.6)
-    known = found.images[found.images["malignant"].notna()]
+    known = results.images[results.images["malignant"].notna()]
     truth, called = known["malignant"].astype(bool), known["p_malignant"] >= 0.2
-    assert set(found.missed["image_id"]) == set(known["image_id"][truth & ~called])
-    assert set(found.alarms["image_id"]) == set(known["image_id"][~truth & called])
-    assert found.missed["image_id"].iloc[0] == ids[3]
-    assert found.alarms["image_id"].iloc[0] == ids[4]
-    assert found.missed["p_malignant"].is_monotonic_increasing
-    assert found.alarms["p_malignant"].is_monotonic_decreasing
-    near = [abs(p - 0.39) for p in found.weak["p_malignant"]]
+    assert set(results.missed["image_id"]) == set(known["image_id"][truth & ~called])
+    assert set(results.alarms["image_id"]) == set(known["image_id"][~truth & called])
+    assert results.missed["image_id"].iloc[0] == ids[3]
+    assert results.alarms["image_id"].iloc[0] == ids[4]
+    assert results.missed["p_malignant"].is_monotonic_increasing
+    assert results.alarms["p_malignant"].is_monotonic_decreasing
+    near = [abs(p - 0.39) for p in results.weak["p_malignant"]]
     assert near == sorted(near)
-    assert not found.gone
+    assert not results.gone
 
 
 def test_a_band_of_ones_own_takes_the_place_of_sets(predictions):
-    found = cases.find(predictions, 0.2, SETS, band=(0.45, 0.55))
-    p = found.images["p_malignant"]
-    assert found.images["weak"].equals((p > 0.45) & (p < 0.55))
+    results = cases.find(predictions, 0.2, SETS, band=(0.45, 0.55))
+    p = results.images["p_malignant"]
+    assert results.images["weak"].equals((p > 0.45) & (p < 0.55))
     for band in ((0.6, 0.4), (-0.1, 0.5), (0.5, 1.1), (float("nan"), 1.0)):
         with pytest.raises(DataError, match="a band needs"):
             cases.find(predictions, 0.2, SETS, band)
 
 
 def test_labels_that_were_turned_round_are_suspected(pictures):
-    """A good model, 5 % of whose labels are turned: most of them are found, the plainest first."""
+    """A good model, 5 % of whose labels are turned: most of them are suspected, the plainest first."""
     table = datasets.predictions(images=600, groups=600, seed=2)
     table["path"] = sorted(map(str, pictures.iterdir())) * 15
     rng = np.random.default_rng(0)
@@ -77,11 +77,11 @@ def test_labels_that_were_turned_round_are_suspected(pictures):
     table["p_malignant"] = 1 / (1 + np.exp(-(rng.normal(0, 1, 600) + np.where(truth, 3, -3))))
     turned = rng.permutation(600)[:30]
     table.loc[turned, "malignant"] = ~table["malignant"][turned]
-    found = cases.find(table, 0.5, SETS).suspected
-    hits = found["image_id"].isin(table["image_id"][turned])
+    results = cases.find(table, 0.5, SETS).suspected
+    hits = results["image_id"].isin(table["image_id"][turned])
     assert hits.sum() >= 24
     assert hits.mean() >= 0.8
-    given = np.where(found["malignant"], found["p_malignant"], 1 - found["p_malignant"])
+    given = np.where(results["malignant"], results["p_malignant"], 1 - results["p_malignant"])
     assert (np.diff(given) >= 0).all()
     assert cases.find(table.assign(malignant=True), 0.5, SETS).suspected.empty
 
@@ -89,14 +89,14 @@ def test_labels_that_were_turned_round_are_suspected(pictures):
 def test_images_that_are_gone_are_named_and_stop_nothing(predictions):
     some = predictions.copy()
     some.loc[[2, 5], "path"] = ["gone.jpg", "lost.jpg"]
-    found = cases.find(some, 0.2, SETS)
-    assert [line.partition(":")[0] for line in found.gone] == ["gone.jpg", "lost.jpg"]
-    assert len(found.images) == 39
+    results = cases.find(some, 0.2, SETS)
+    assert [line.partition(":")[0] for line in results.gone] == ["gone.jpg", "lost.jpg"]
+    assert len(results.images) == 39
     with pytest.raises(DataError, match=r"nowhere\.jpg: .*evaluate again"):
         cases.find(some.assign(path="nowhere.jpg"), 0.2, SETS)
 
 
-def test_error_rates_and_their_difference_are_counted_right(predictions):
+def test_error_rates_are_those_counted_by_hand(predictions):
     images = cases.find(predictions, 0.2, SETS).images
     rates = cases.error_rates(images)
     known = images[images["malignant"].notna()]
@@ -115,7 +115,7 @@ def test_error_rates_and_their_difference_are_counted_right(predictions):
 
 
 @pytest.fixture(scope="module")
-def report(tiny_model, pictures, tmp_path_factory) -> Path:
+def report(tiny_model, pictures, tmp_path_factory):
     """A report folder as `evaluate` writes it, with the tiny model's own answers."""
     from melascope.evaluate import evaluation
     from melascope.evaluate.caveats import Origin
@@ -127,10 +127,10 @@ def report(tiny_model, pictures, tmp_path_factory) -> Path:
     for suffix in (".keras", ".json", ".onnx"):
         shutil.copy(tiny_model.with_suffix(suffix), folder / f"tiny{suffix}")
     predictor = Predictor.load(folder / "tiny")
-    found = predict(predictor, table)
-    found.to_parquet(folder / "predictions.parquet")
+    results = predict(predictor, table)
+    results.to_parquet(folder / "predictions.parquet")
     origin = Origin("data", datasets.DATA_HASH, "test", False)
-    metrics = evaluation.assess(found, predictor.card, origin, str(folder / "tiny"), resamples=20)
+    metrics = evaluation.assess(results, predictor.card, origin, str(folder / "tiny"), resamples=20)
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
 
@@ -152,7 +152,7 @@ def test_predictions_without_image_quality_are_refused(report, tmp_path):
         cases.measure(Evaluation.read(folder))
 
 
-def investigate(*words: object):
+def investigate(*words):
     return CliRunner().invoke(app, ["investigate", *map(str, words)])
 
 
@@ -208,7 +208,7 @@ def test_an_image_that_is_gone_is_exit_code_1(report, tmp_path):
     assert "1 of the images can no longer be read" in (folder / "cases.html").read_text()
 
 
-def test_a_report_of_another_model_or_a_bad_band_is_refused(report, tmp_path):
+def test_another_model_or_a_bad_band_is_refused(report, tmp_path):
     for band in ("0.5", "a,b", "0.1,0.2,0.3", "0.6,0.5"):
         result = investigate(report, "--band", band, "--out", tmp_path / "out")
         assert isinstance(result.exception, DataError), band

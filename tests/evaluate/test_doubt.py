@@ -1,7 +1,6 @@
 """Doubt: measures of it on a model whose errors are known, and the page."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +26,7 @@ class Corner(StandIn):
 
     card = card(input_size=SIDE, prediction_sets=PredictionSets(0.95, 0.3, 0.7, 50, 50))
 
-    def answer(self, pixels: np.ndarray, name: str = "") -> Answer:
+    def answer(self, pixels, name=""):
         p = float(np.clip(pixels[:6, :6, 0].mean() / 255 + _NOISE[int(pixels.sum()) % 997], 0, 1))
         return Answer(path=name, status="ok", malignant=p, threshold=0.2, model="corner")
 
@@ -36,28 +35,28 @@ _NOISE = np.random.default_rng(0).normal(0, 0.25, 997)
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(tmp_path, monkeypatch):
     monkeypatch.setattr(Predictor, "load", lambda *_: Corner())
     return make_data(tmp_path / "data", 400, sources=("here", "there"))
 
 
 def test_errors_caught_are_those_counted_by_hand(data, tmp_path):
-    found = doubt.measure(evaluate("model", data, tmp_path / "out"))
+    results = doubt.measure(evaluate("model", data, tmp_path / "out"))
     test = manifest.usable(manifest.read(data), "test").reset_index(drop=True)
     truth = test["malignant"].to_numpy(bool)
     model = Corner()
     pixels = [load(path, SIDE) for path in test["path"]]
     p = np.array([model.answer(image).malignant for image in pixels])
     wrong = (p >= 0.2) != truth
-    assert found["errors"] == {"wrong": wrong.sum(), "missed": (wrong & truth).sum()}
-    assert 0 < found["errors"]["missed"] < found["errors"]["wrong"]
+    assert results["errors"] == {"wrong": wrong.sum(), "missed": (wrong & truth).sum()}
+    assert 0 < results["errors"]["missed"] < results["errors"]["wrong"]
     spread = [np.std([model.answer(view).malignant for view in _turns(image)]) for image in pixels]
     scores = {
         "band around one half": -np.abs(p - 0.5),
         "band around the threshold": -np.abs(p - 0.2),
         "turned images": np.array(spread),
     }
-    rows = {row["name"]: row for row in found["methods"]}
+    rows = {row["name"]: row for row in results["methods"]}
     assert set(rows) == {*scores, "conformal sets"}
     for name, score in scores.items():
         order = np.argsort(-score, kind="stable")
@@ -71,28 +70,28 @@ def test_errors_caught_are_those_counted_by_hand(data, tmp_path):
         assert rows[name]["area"]["value"] == pytest.approx(np.mean([wrong[part].mean() for part in kept]))
 
 
-def _turns(image: np.ndarray) -> list[np.ndarray]:
+def _turns(image):
     return [np.ascontiguousarray(np.rot90(side, k)) for side in (image, image[:, ::-1]) for k in range(4)]
 
 
-def test_what_the_sets_of_the_model_hold_is_counted_by_class_and_source(data, tmp_path):
-    found = doubt.measure(evaluate("model", data, tmp_path / "out"))["sets"]
+def test_coverage_of_the_sets_is_counted_by_class_and_source(data, tmp_path):
+    results = doubt.measure(evaluate("model", data, tmp_path / "out"))["sets"]
     test = manifest.usable(manifest.read(data), "test").reset_index(drop=True)
     truth, model = test["malignant"].to_numpy(bool), Corner()
     p = np.array([model.answer(load(path, SIDE)).malignant for path in test["path"]])
     held = np.where(truth, p >= 0.3, p <= 0.7)
-    for row in found["rows"]:
+    for row in results["rows"]:
         inside = truth == (row["class"] == "malignant")
         if row["source"] != "all":
             inside &= (test["source"] == row["source"]).to_numpy()
         assert row["covered"]["n"] == inside.sum()
         assert row["covered"]["value"] == pytest.approx(held[inside].mean())
-    assert {row["source"] for row in found["rows"]} == {"all", "here", "there"}
+    assert {row["source"] for row in results["rows"]} == {"all", "here", "there"}
     weak = ((p >= 0.3) & (p <= 0.7)) | ((p >= 0.2) & (p < 0.3))
-    assert found["weak"]["value"] == pytest.approx(weak.mean())
+    assert results["weak"]["value"] == pytest.approx(weak.mean())
 
 
-def test_a_split_of_one_class_judges_no_doubt(data, tmp_path):
+def test_a_split_of_one_class_is_refused(data, tmp_path):
     table = manifest.read(data)
     table.loc[table["split"] == "validation", "malignant"] = False
     manifest.write(table, data)
@@ -107,6 +106,6 @@ def test_the_command_writes_page_figure_and_numbers(data, tmp_path):
     assert "Which decisions to look at again" in page
     assert "never replaces one" in page
     assert (tmp_path / "out" / "figures" / "risk_coverage.png").stat().st_size > 10_000
-    told = json.loads((tmp_path / "out" / "doubt.json").read_text())
-    assert told["format"] == doubt.FORMAT
+    written = json.loads((tmp_path / "out" / "doubt.json").read_text())
+    assert written["format"] == doubt.FORMAT
     assert "conformal sets" in result.stdout

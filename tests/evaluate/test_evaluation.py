@@ -3,9 +3,7 @@
 import json
 import time
 import tracemalloc
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,12 +22,11 @@ from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess, evaluate
 from melascope.evaluate.predictions import Evaluation
 from melascope.infer.answer import Answer
-from melascope.model.card import Card
 
 TEST = Origin("data", DATA_HASH, "test")
 
 
-def _figures(node: Any) -> Iterator[dict[str, Any]]:
+def _figures(node):
     if isinstance(node, dict):
         if "value" in node:
             yield node
@@ -40,17 +37,17 @@ def _figures(node: Any) -> Iterator[dict[str, Any]]:
             yield from _figures(child)
 
 
-def test_figures_equal_scikit_learn_and_carry_interval_and_n() -> None:
+def test_figures_equal_scikit_learn_and_carry_interval_and_n():
     table = predictions()
-    found = assess(table, card(), TEST, resamples=200)["targets"]["malignant"]
+    results = assess(table, card(), TEST, resamples=200)["targets"]["malignant"]
     truth, probability = table["malignant"].astype(bool), table["p_malignant"]
-    assert found["roc_auc"]["value"] == pytest.approx(reference.roc_auc_score(truth, probability))
-    assert found["pr_auc"]["value"] == pytest.approx(reference.average_precision_score(truth, probability))
+    assert results["roc_auc"]["value"] == pytest.approx(reference.roc_auc_score(truth, probability))
+    assert results["pr_auc"]["value"] == pytest.approx(reference.average_precision_score(truth, probability))
     for where, threshold in (("at_threshold", 0.2), ("at_half", 0.5)):
         report = reference.classification_report(
             truth, probability >= threshold, output_dict=True, target_names=["benign", "malignant"]
         )
-        rows = {row["class"]: row for row in found[where]["report"]}
+        rows = {row["class"]: row for row in results[where]["report"]}
         for ours, theirs in (
             ("benign", "benign"),
             ("malignant", "malignant"),
@@ -64,9 +61,9 @@ def test_figures_equal_scikit_learn_and_carry_interval_and_n() -> None:
                 ("f1", "f1-score"),
             ):
                 assert rows[ours][ours_name]["value"] == pytest.approx(report[theirs][theirs_name])
-        assert found[where]["sensitivity"]["n"] == truth.sum()
-        assert found[where]["specificity"]["n"] == (~truth).sum()
-    figures = list(_figures(found))
+        assert results[where]["sensitivity"]["n"] == truth.sum()
+        assert results[where]["specificity"]["n"] == (~truth).sum()
+    figures = list(_figures(results))
     assert len(figures) > 50
     for figure in figures:
         assert figure["n"] >= 0
@@ -75,29 +72,29 @@ def test_figures_equal_scikit_learn_and_carry_interval_and_n() -> None:
             assert figure["low"] <= figure["value"] <= figure["high"]
 
 
-def test_same_seed_same_figures() -> None:
+def test_same_seed_same_figures():
     table = predictions(150, 100)
     first, again = (assess(table, card(), TEST, 100, seed=5)["targets"] for _ in range(2))
     assert first == again
     assert assess(table, card(), TEST, 100, seed=6)["targets"] != first
 
 
-def test_melanomas_caught_are_those_called_malignant() -> None:
+def test_melanomas_caught_are_those_called_malignant():
     table = predictions()
-    found = assess(table, card(), TEST, 50)["targets"]["malignant"]["melanomas_caught"]
+    results = assess(table, card(), TEST, 50)["targets"]["malignant"]["melanomas_caught"]
     melanomas = table[table["melanoma"].astype(bool)]
-    assert found["n"] == len(melanomas)
-    assert found["value"] == pytest.approx((melanomas["p_malignant"] >= 0.2).mean())
+    assert results["n"] == len(melanomas)
+    assert results["value"] == pytest.approx((melanomas["p_malignant"] >= 0.2).mean())
 
 
-def test_refused_images_count_and_are_left_out_once_more() -> None:
+def test_refused_images_count_and_are_left_out_once_more():
     table = predictions()
     everything = assess(table, card(), TEST, 50)["targets"]["malignant"]
     assert everything["without_refused"] is None
     table.loc[:40, ["status", "reason"]] = ["refused", "blurred"]
-    found = assess(table, card(), TEST, 50)
-    malignant = found["targets"]["malignant"]
-    assert found["images"]["refused"] == 41
+    results = assess(table, card(), TEST, 50)
+    malignant = results["targets"]["malignant"]
+    assert results["images"]["refused"] == 41
     assert malignant["roc_auc"] == everything["roc_auc"]
     kept = table[table["status"] == "ok"]
     without = malignant["without_refused"]
@@ -107,25 +104,25 @@ def test_refused_images_count_and_are_left_out_once_more() -> None:
     )
 
 
-def test_predictive_values_at_a_prevalence_equal_those_of_a_sample_that_has_it() -> None:
+def test_predictive_values_equal_those_of_a_sample_with_that_prevalence():
     """Benign images repeated until 4 % are malignant: precision there is the positive predictive value here."""
     table = predictions()
     truth, called = table["malignant"].astype(bool), table["p_malignant"] >= 0.2
     copies = truth.sum() / 0.04 * 0.96 / (~truth).sum()
     weight = np.where(truth, 1, copies)
-    found = assess(table, card(), TEST, 200, prevalence=0.04)["targets"]["malignant"]["at_prevalence"]
-    assert found["prevalence"] == 0.04
+    results = assess(table, card(), TEST, 200, prevalence=0.04)["targets"]["malignant"]["at_prevalence"]
+    assert results["prevalence"] == 0.04
     for name, answer, right in (("ppv", called, truth), ("npv", ~called, ~truth)):
         expected = weight[answer & right].sum() / weight[answer].sum()
-        assert found[name]["value"] == pytest.approx(expected)
-        assert found[name]["low"] < expected < found[name]["high"]
+        assert results[name]["value"] == pytest.approx(expected)
+        assert results[name]["low"] < expected < results[name]["high"]
     assert assess(table, card(), TEST, 20)["targets"]["malignant"]["at_prevalence"] is None
 
 
-def test_subgroups_are_what_evaluating_them_alone_gives() -> None:
+def test_subgroups_are_what_evaluating_them_alone_gives():
     table = predictions()
-    found = assess(table, card(), TEST, 50)["targets"]["malignant"]
-    rows = {name: {row["part"]: row for row in part} for name, part in found["subgroups"].items()}
+    results = assess(table, card(), TEST, 50)["targets"]["malignant"]
+    rows = {name: {row["part"]: row for row in part} for name, part in results["subgroups"].items()}
     assert list(rows["sex"]) == ["female", "male", "not recorded"]
     assert list(rows["age"]) == ["30 to 49", "50 to 69", "not recorded"]  # in order, empty ones left out
     assert set(rows) == {"sex", "age"}  # all are trunk, and no skin type is recorded
@@ -137,7 +134,8 @@ def test_subgroups_are_what_evaluating_them_alone_gives() -> None:
     assert rows["age"]["50 to 69"]["sensitivity"] == alone["at_threshold"]["sensitivity"]
 
 
-def test_each_diagnosis_is_told_how_often_it_is_called_malignant_even_where_its_truth_is_not_known() -> None:
+def test_each_diagnosis_has_its_share_called_malignant():
+    """Also where its truth is not known."""
     table = predictions()
     unsure = table.index[table["diagnosis"] == "nevus"][:30]
     table.loc[unsure, ["diagnosis", "malignant"]] = ["actinic keratosis", pd.NA]
@@ -161,7 +159,7 @@ def test_each_diagnosis_is_told_how_often_it_is_called_malignant_even_where_its_
     assert not rows["nevus"]["too_small"]
 
 
-def test_sources_are_told_apart_and_small_ones_marked() -> None:
+def test_sources_have_rows_and_small_ones_are_marked():
     rows = assess(predictions(), card(), TEST, 50)["targets"]["malignant"]["sources"]
     assert [row["source"] for row in rows] == ["OTHER", "SET", "SET/first", "SET/second", "SET/tiny"]
     assert [row["too_small"] for row in rows] == [False, False, False, False, True]
@@ -170,47 +168,47 @@ def test_sources_are_told_apart_and_small_ones_marked() -> None:
     assert whole["n"] == sum(row["n"] for row in parts)
 
 
-def test_unknown_targets_are_left_out_and_counted() -> None:
+def test_unknown_targets_are_left_out_and_counted():
     table = predictions()
     table.loc[:99, "malignant"] = pd.NA
-    found = assess(table, card(), TEST, 50)["targets"]
-    assert (found["malignant"]["n"], found["malignant"]["n_unknown"]) == (300, 100)
-    assert found["melanoma"]["n"] == 400
+    results = assess(table, card(), TEST, 50)["targets"]
+    assert (results["malignant"]["n"], results["malignant"]["n_unknown"]) == (300, 100)
+    assert results["melanoma"]["n"] == 400
 
 
 @pytest.mark.parametrize("only", [True, False])
-def test_one_class_gives_reasons_and_not_numbers(only: bool) -> None:
+def test_one_class_gives_reasons_and_not_numbers(only):
     table = predictions(80, 60)
     table[["malignant", "melanoma"]] = only
-    found = assess(table, card(), TEST, 50)
-    malignant = found["targets"]["malignant"]
+    results = assess(table, card(), TEST, 50)
+    malignant = results["targets"]["malignant"]
     missing = "benign" if only else "malignant"
     assert malignant["roc_auc"]["value"] is None
     assert malignant["roc_auc"]["reason"] == f"no image is {missing}"
     undefined = malignant["at_threshold"]["specificity" if only else "sensitivity"]
     assert (undefined["value"], undefined["n"]) == (None, 0)
-    assert any("most figures of it are undefined" in warning for warning in found["warnings"])
-    json.dumps(found, allow_nan=False)
+    assert any("most figures of it are undefined" in warning for warning in results["warnings"])
+    json.dumps(results, allow_nan=False)
 
 
-def test_a_perfect_share_is_no_certainty() -> None:
+def test_a_perfect_share_is_no_certainty():
     table = predictions(60, 40)
     table["p_malignant"] = np.where(table["malignant"].astype(bool), 0.9, 0.01)
-    found = assess(table, card(), TEST, 100)["targets"]["malignant"]
-    sensitivity = found["at_threshold"]["sensitivity"]
+    results = assess(table, card(), TEST, 100)["targets"]["malignant"]
+    sensitivity = results["at_threshold"]["sensitivity"]
     groups = table.loc[table["malignant"].astype(bool), "group"].nunique()
     assert sensitivity["low"] == pytest.approx(0.025 ** (1 / groups))
-    assert found["roc_auc"]["low"] is None
-    assert "too few" in found["roc_auc"]["reason"]
+    assert results["roc_auc"]["low"] is None
+    assert "too few" in results["roc_auc"]["reason"]
 
 
-def test_a_target_that_was_not_learned_has_no_figures() -> None:
+def test_a_target_that_was_not_learned_has_no_figures():
     table = predictions(80, 60)
     table["p_melanoma"] = np.nan
     model = card(**MALIGNANT_ONLY)
-    found = assess(table, model, TEST, 50)["targets"]["melanoma"]
-    assert found["reason"] == "the model did not learn melanoma"
-    assert "roc_auc" not in found
+    results = assess(table, model, TEST, 50)["targets"]["melanoma"]
+    assert results["reason"] == "the model did not learn melanoma"
+    assert "roc_auc" not in results
 
 
 @pytest.mark.parametrize(
@@ -226,7 +224,7 @@ def test_a_target_that_was_not_learned_has_no_figures() -> None:
         (TEST, card(data={"hash": DATA_HASH, "allow_leaks": True}), "may be too hopeful"),
     ],
 )
-def test_what_spoils_a_test_is_said_first(origin: Origin, model: Card, words: str | None) -> None:
+def test_what_invalidates_a_test_is_said_first(origin, model, words):
     warnings = assess(predictions(60, 50), model, origin, 20)["warnings"]
     if words is None:
         assert warnings == []
@@ -235,7 +233,7 @@ def test_what_spoils_a_test_is_said_first(origin: Origin, model: Card, words: st
         assert words in warnings[0]
 
 
-def test_intervals_of_2000_images_take_less_than_10_seconds() -> None:
+def test_intervals_of_2000_images_take_less_than_10_seconds():
     table = predictions(2000, 1500)
     started = time.process_time()  # others may share the machine
     assess(table, card(), TEST)
@@ -243,7 +241,7 @@ def test_intervals_of_2000_images_take_less_than_10_seconds() -> None:
 
 
 @pytest.mark.slow
-def test_memory_stays_bounded_for_100000_images() -> None:
+def test_memory_stays_bounded_for_100000_images():
     table = predictions(100_000, 80_000)
     tracemalloc.start()
     assess(table, card(), TEST, resamples=100)
@@ -255,29 +253,29 @@ def test_memory_stays_bounded_for_100000_images() -> None:
 class _Fake:
     """Answers as a predictor does, from made-up predictions; one image is broken, one refused."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
+    def __init__(self, table):
         self.card = card(data={})
         self._table = table.set_index("image_id")
 
-    def predict(self, locators: Iterable[str]) -> Iterator[Answer]:
+    def predict(self, locators):
         for i, path in enumerate(locators):
             row = self._table.loc[Path(path).stem]
             status = {0: "error", 1: "refused"}.get(i, "ok")
-            told = status != "error"
+            read = status != "error"
             yield Answer(
                 path=path,
                 status=status,
-                malignant=row["p_malignant"] if told else None,
-                melanoma=row["p_melanoma"] if told else None,
+                malignant=row["p_malignant"] if read else None,
+                melanoma=row["p_melanoma"] if read else None,
                 threshold=0.2,
                 reason=None if status == "ok" else "half a JPEG",
                 model="fake",
-                logits=row[["logit_malignant", "logit_melanoma"]].to_numpy(float) if told else None,
+                logits=row[["logit_malignant", "logit_melanoma"]].to_numpy(float) if read else None,
             )
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+def made(tmp_path, monkeypatch):
     """A data set folder `data` here, and every model a fake one."""
     monkeypatch.chdir(tmp_path)
     table = predictions(300, 250)
@@ -292,9 +290,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     return table
 
 
-def test_the_command_writes_the_report_folder_and_names_what_it_could_not_read(
-    made: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_writes_the_report_folder(made, monkeypatch):
+    """And names the image that could not be read."""
     app = Typer()
     app.command()(verb)
     words = ["m", "data", "--out", "report", "--seed", "3"]
@@ -323,7 +320,7 @@ def test_the_command_writes_the_report_folder_and_names_what_it_could_not_read(
 
 
 @pytest.mark.usefixtures("made")
-def test_evaluation_refuses_what_it_cannot_measure(tmp_path: Path) -> None:
+def test_evaluation_refuses_what_it_cannot_measure(tmp_path):
     with pytest.raises(DataError, match="no usable image in the split validation"):
         evaluate("m", Path("data"), Path("report"), "validation")
     Path("file").write_text("", encoding="utf-8")
@@ -344,7 +341,7 @@ def test_evaluation_refuses_what_it_cannot_measure(tmp_path: Path) -> None:
     assert not Path("report").exists()
 
 
-def test_a_folder_that_is_no_report_is_said_so(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_report_is_said_so(tmp_path):
     with pytest.raises(DataError, match="no report here"):
         Evaluation.read(tmp_path)
     (tmp_path / "metrics.json").write_text("{}", encoding="utf-8")

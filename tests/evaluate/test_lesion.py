@@ -1,7 +1,6 @@
-"""What answers rest on: models that look at the lesion alone, or at its surroundings alone, are told apart."""
+"""What answers rest on: models that look at the lesion alone, or at its surroundings alone, are distinguished."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,10 +27,10 @@ INSIDE = np.hypot(*np.mgrid[-1:1:224j, -1:1:224j]) < 0.35
 class Looks(StandIn):
     """A model that goes by the darkness of a part of the image, with its heat there, and that wants a disc."""
 
-    def __init__(self, where: np.ndarray) -> None:
+    def __init__(self, where):
         self._where = where
 
-    def answer(self, pixels: np.ndarray, name: str = "") -> Answer:
+    def answer(self, pixels, name=""):
         p = 1 - float(pixels[self._where].mean()) / 255
         small = np.asarray(Image.fromarray(self._where.astype(np.float32)).resize((7, 7)))
         status = "ok" if pixels[INSIDE].mean() < 140 else "refused"
@@ -41,29 +40,28 @@ class Looks(StandIn):
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path):
     """Discs on skin, their masks beside them: malignant discs are darker, and so is the skin around them."""
     rng = np.random.default_rng(0)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
-    malignant = np.arange(60) % 2 == 0
-    paths = []
     for i in range(60):
-        pixels = np.full((224, 224, 3), rng.normal(190 - 30 * malignant[i], 12))
-        pixels[INSIDE] = rng.normal(110 - 40 * malignant[i], 12)
+        darker = i % 2 == 0
+        pixels = np.full((224, 224, 3), rng.normal(190 - 30 * darker, 12))
+        pixels[INSIDE] = rng.normal(110 - 40 * darker, 12)
         pixels += rng.normal(0, 4, pixels.shape)
-        path = tmp_path / "images" / f"i{i}.png"
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "images" / f"i{i}.png")
         if i < 56:
             mask = Image.fromarray(INSIDE.astype(np.uint8) * 255)
             mask.save(tmp_path / "masks" / f"i{i}_segmentation.png")
-        paths.append(str(path))
+    malignant = np.arange(60) % 2 == 0
+    paths = [str(tmp_path / "images" / f"i{i}.png") for i in range(60)]
     table = manifest_of(60, path=paths, malignant=malignant, melanoma=malignant, split="test")
     manifest.write(table, tmp_path)
     return tmp_path
 
 
-def _run(monkeypatch: pytest.MonkeyPatch, data: Path, where: np.ndarray) -> dict:
+def _run(monkeypatch, data, where):
     monkeypatch.setattr(Predictor, "load", lambda *_: Looks(where))
     monkeypatch.setattr(lesion, "CURVES", 6)
     monkeypatch.setattr(lesion, "randomised", lambda *_: None)
@@ -80,29 +78,29 @@ def _run(monkeypatch: pytest.MonkeyPatch, data: Path, where: np.ndarray) -> dict
 
 
 def test_a_model_of_lesions_has_nothing_left_without_them(data, monkeypatch):
-    found = _run(monkeypatch, data, INSIDE & (np.mgrid[:224, :224][0] % 2 == 0))
-    assert found["images"]["n"] == 56  # those with a mask
-    parts = found["parts"]["malignant"]
+    results = _run(monkeypatch, data, INSIDE & (np.mgrid[:224, :224][0] % 2 == 0))
+    assert results["images"]["n"] == 56  # those with a mask
+    parts = results["parts"]["malignant"]
     assert parts["whole"]["value"] > 0.95
     assert parts["alone"]["value"] > 0.95
     # Painted over, the place of the lesion shows the skin around it, which here tells the label too.
     assert parts["hidden"]["value"] > 0.8
-    everyone, missed = found["maps"][0], found["maps"][2]
+    everyone, missed = results["maps"][0], results["maps"][2]
     assert everyone["inside"]["value"] > 4 * everyone["area"]["value"]
     assert everyone["area"]["value"] == pytest.approx(INSIDE.mean(), abs=0.01)
     assert everyone["hit"]["value"] == 1
-    refused = {part: share["value"] for part, share in found["refused"].items()}
+    refused = {part: share["value"] for part, share in results["refused"].items()}
     assert refused == {"whole": 0, "hidden": pytest.approx(1, abs=0.1), "alone": 0}
     assert missed["n"] == 0 and missed["inside"]["value"] is None  # noqa: PT018
 
 
-def test_a_model_of_surroundings_does_as_well_without_lesions(data, monkeypatch):
-    found = _run(monkeypatch, data, ~INSIDE)
-    parts = found["parts"]["malignant"]
+def test_a_model_of_surroundings_needs_no_lesions(data, monkeypatch):
+    results = _run(monkeypatch, data, ~INSIDE)
+    parts = results["parts"]["malignant"]
     assert parts["hidden"]["value"] == pytest.approx(parts["whole"]["value"], abs=0.02)
     assert parts["rest"]["value"] == pytest.approx(1, abs=0.05)
     assert parts["rest"]["low"] <= parts["rest"]["value"] <= parts["rest"]["high"]
-    assert found["maps"][0]["inside"]["value"] < found["maps"][0]["area"]["value"]
+    assert results["maps"][0]["inside"]["value"] < results["maps"][0]["area"]["value"]
 
 
 def test_without_a_mask_nothing_is_said(data, monkeypatch, tmp_path):
@@ -154,4 +152,4 @@ def test_maps_of_shuffled_weights_are_other_maps(tmp_path):
     rows = sanity.randomised(tmp_path / "tiny.keras", shown, predictor, 0)
     assert rows[-1]["layers"] == rows[-1]["of"] == 3
     assert all(-1 <= row["correlation"] < 0.95 for row in rows)
-    assert sanity._alike(np.array([[1.0, 2, 3]]), np.array([[2.0, 4, 9]])) == pytest.approx(1)
+    assert sanity.rank_correlation(np.array([[1.0, 2, 3]]), np.array([[2.0, 4, 9]])) == pytest.approx(1)

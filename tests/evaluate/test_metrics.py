@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from melascope.evaluate.metrics import BINS, Confusion, Floats, Ranked, Reliability, Sample, brier
+from melascope.evaluate.metrics import BINS, Confusion, Ranked, Reliability, Sample, brier
 
 THRESHOLDS = (0.1, 0.3, 0.5)
 
 
-def _sample(seed: int, images: int = 160) -> Sample:
+def _sample(seed, images=160):
     """Images with many equal probabilities, as a small network or rounding gives."""
     rng = np.random.default_rng(seed)
     truth = rng.random(images) < 0.3
@@ -17,12 +17,12 @@ def _sample(seed: int, images: int = 160) -> Sample:
     return Sample.of(truth, probability, rng.integers(60, size=images))
 
 
-def _weights(sample: Sample, seed: int) -> Floats:
+def _weights(sample, seed):
     return np.random.default_rng(seed).integers(0, 4, size=(7, len(sample.truth))).astype(float)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_ranking_and_probabilities_equal_scikit_learn(seed: int) -> None:
+def test_ranking_and_probabilities_equal_scikit_learn(seed):
     sample = _sample(seed)
     weights = _weights(sample, seed)
     ranked = Ranked.of(sample, weights)
@@ -38,30 +38,30 @@ def test_ranking_and_probabilities_equal_scikit_learn(seed: int) -> None:
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_decisions_equal_scikit_learn(threshold: float) -> None:
+def test_decisions_equal_scikit_learn(threshold):
     sample = _sample(1)
     weights = _weights(sample, 1)
     ours = Confusion.of(sample, weights, threshold)
     called = sample.probability >= threshold
     for i, row in enumerate(weights):
-        told = {"y_true": sample.truth, "y_pred": called, "sample_weight": row}
-        tn, fp, fn, tp = reference.confusion_matrix(**told).ravel()
+        words = {"y_true": sample.truth, "y_pred": called, "sample_weight": row}
+        tn, fp, fn, tp = reference.confusion_matrix(**words).ravel()
         assert (ours.tp[i], ours.fp[i], ours.fn[i], ours.tn[i]) == (tp, fp, fn, tn)
-        assert ours.accuracy[i] == pytest.approx(reference.accuracy_score(**told))
-        assert ours.balanced_accuracy[i] == pytest.approx(reference.balanced_accuracy_score(**told))
-        precision, recall, f1, _ = reference.precision_recall_fscore_support(**told)
+        assert ours.accuracy[i] == pytest.approx(reference.accuracy_score(**words))
+        assert ours.balanced_accuracy[i] == pytest.approx(reference.balanced_accuracy_score(**words))
+        precision, recall, f1, _ = reference.precision_recall_fscore_support(**words)
         for side, seen in enumerate((ours.turned, ours)):
             assert seen.precision[i] == pytest.approx(precision[side])
             assert seen.sensitivity[i] == pytest.approx(recall[side])
             assert seen.f1[i] == pytest.approx(f1[side])
 
 
-def test_a_probability_equal_to_the_threshold_is_called_positive() -> None:
+def test_a_probability_equal_to_the_threshold_is_called_positive():
     sample = Sample.of([True, False], [0.5, 0.2], [0, 1])
     assert Confusion.of(sample, sample.once, 0.5).tp[0] == 1
 
 
-def test_calibration_error_equals_a_plain_loop() -> None:
+def test_calibration_error_equals_a_plain_loop():
     sample = _sample(3, images=400)
     weights = _weights(sample, 3)
     ours = Reliability.of(sample, weights).error()
@@ -79,7 +79,7 @@ def test_calibration_error_equals_a_plain_loop() -> None:
         assert got == pytest.approx(expected)
 
 
-def test_curves_equal_scikit_learn() -> None:
+def test_curves_equal_scikit_learn():
     rng = np.random.default_rng(0)
     truth = rng.random(300) < 0.4
     sample = Sample.of(truth, rng.normal(truth, 1.0), np.arange(300))
@@ -95,7 +95,7 @@ def test_curves_equal_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("only", [True, False])
-def test_one_class_leaves_what_needs_two_undefined(only: bool) -> None:
+def test_one_class_leaves_what_needs_two_undefined(only):
     sample = Sample.of([only] * 5, np.linspace(0, 1, 5), range(5))
     ranked, seen = Ranked.of(sample, sample.once), Confusion.of(sample, sample.once, 0.5)
     two = (ranked.roc_auc(), ranked.average_precision(), seen.balanced_accuracy)
@@ -106,6 +106,6 @@ def test_one_class_leaves_what_needs_two_undefined(only: bool) -> None:
     assert not np.isnan(brier(sample, sample.once)[0])
 
 
-def test_nothing_called_positive_leaves_precision_undefined() -> None:
+def test_nothing_called_positive_leaves_precision_undefined():
     sample = Sample.of([True, False], [0.1, 0.2], [0, 1])
     assert np.isnan(Confusion.of(sample, sample.once, 0.9).precision[0])

@@ -1,27 +1,24 @@
 """A predictor that answers by a rule of the test's own, in place of a network."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from helpers.datasets import card
 from melascope.images import load
-from melascope.infer.answer import Answer
-from melascope.model.card import Card
 from melascope.quality import measure
 
 
 class StandIn:
     """Derive from it and define `answer`; put it in place by patching `Predictor.load`."""
 
-    card: Card = card()
+    card = card()
 
-    def answer(self, pixels: np.ndarray, name: str = "") -> Answer:
+    def answer(self, pixels, name=""):
         """Answer for pixels."""
         raise NotImplementedError
 
-    def predict(self, locators: Iterable[str]) -> Iterator[Answer]:
+    def predict(self, locators):
         """Answer for images, read at the network's input size."""
         for locator in locators:
             pixels = load(locator, self.card.input_size)

@@ -30,10 +30,19 @@ _BLOCKS = 14  # to a side; each is deleted or inserted as a whole
 def curves(
     predictor: Predictor, pixels: Pixels, cam: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Probability of malignant while blocks are deleted and inserted by heat and by chance, shape (4, steps + 1).
+    """Probability of malignant while blocks are deleted and inserted by heat and by chance.
 
     Blocks are deleted by blurring, because a grey block would be a new pattern. Chance is a random map as coarse as the
     true one, because blocks in any order would make a mosaic, which is a new pattern as well.
+
+    Args:
+        predictor: the model.
+        pixels: of the image, shape (S, S, 3).
+        cam: its raw class activation map, shape (h, w).
+        rng: of the random map.
+
+    Returns:
+        Deletion and insertion by heat, then by chance, shape (4, steps + 1).
     """
     side = len(pixels)
     blurred = gaussian_filter(pixels.astype(np.float32), (side / 12, side / 12, 0))
@@ -51,7 +60,7 @@ def curves(
                 answer = predictor.answer((there * gone + (1 - there) * left).astype(np.uint8))
                 curve.append(answer.malignant)
             rows.append(curve)
-    return np.array(rows, dtype=np.float32)  # deletion and insertion by heat, then by chance
+    return np.array(rows, dtype=np.float32)
 
 
 def faithful(measured: NDArray[np.float32], group: "pd.Series[Any]", seed: int) -> dict[str, Any]:
@@ -83,6 +92,12 @@ def randomised(
 ) -> list[dict[str, Any]] | None:
     """Maps of networks whose layers were shuffled from the top, beside those of the trained one.
 
+    Args:
+        model: a run folder, a `.keras` file or a stem.
+        shown: pixels of images.
+        predictor: the same model, converted.
+        seed: of the shuffling.
+
     Returns:
         Rows of `layers` (how many were shuffled), `of` so many, and `correlation`, the mean rank correlation with the
         trained maps; None without the `.keras` file or Keras.
@@ -113,12 +128,17 @@ def randomised(
         for layer in weighted[done:stage]:
             layer.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in layer.get_weights()])
         done = stage
-        rows.append({"layers": stage, "of": len(weighted), "correlation": _alike(trained, cams())})
+        rows.append({"layers": stage, "of": len(weighted), "correlation": rank_correlation(trained, cams())})
     return rows
 
 
-def _alike(first: Floats, second: Floats) -> float:
-    """Mean rank correlation over images; a map of one value resembles nothing."""
+def rank_correlation(first: Floats, second: Floats) -> float:
+    """Mean rank correlation over images; that of a map of one value is 0.
+
+    Args:
+        first: a map an image, shape (n, places).
+        second: of the same shape.
+    """
     pairs = zip(first, second, strict=True)
     correlations = [float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0 for a, b in pairs]
     return float(np.nan_to_num(np.mean(correlations)))

@@ -1,4 +1,4 @@
-"""Figures of parts: a model that does well on the whole may fail a clinic, an age or a diagnosis."""
+"""Figures of parts: a model that is good overall may fail in a clinic, an age or a diagnosis."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +13,7 @@ from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, S
 from melascope.intervals import Figure
 from melascope.labels import FAMILIES, NOT_RECORDED, family
 
-ENOUGH = 10  # independent groups of either class below which a figure says too little to be read
+ENOUGH = 10  # independent groups of either class; a figure over fewer is marked as too small to read
 _AGES = {"under 30": 30, "30 to 49": 50, "50 to 69": 70, "70 and over": np.inf}  # each up to
 
 
@@ -103,7 +103,7 @@ def diagnoses(predictions: pd.DataFrame, question: Question) -> list[dict[str, A
 
 
 def called(part: pd.DataFrame, question: Question) -> Figure:
-    """The share of images, whatever they are, that are called malignant, or melanoma."""
+    """The share of all images that are called malignant, or melanoma."""
     sample = Sample.of(np.ones(len(part)), part[f"p_{question.target}"], part["group"])
 
     def statistics(weights: Floats) -> dict[str, Floats]:

@@ -19,7 +19,7 @@ from melascope.model.decision import OperatingPoint
 HALF = 0.5
 FALSE_RATES: Floats = np.arange(201) / 200
 RECALLS: Floats = np.arange(1, 201) / 200
-CUTOFFS: Floats = np.arange(1, 61) / 100  # above, nobody would wait before acting on a suspected malignancy
+CUTOFFS: Floats = np.arange(1, 61) / 100  # at a higher risk than these, everybody would act
 
 _VALUES = ("ppv", "npv")
 _RANKING = ("roc_auc", "pr_auc", "brier")
