@@ -1,7 +1,7 @@
-"""What the server keeps of the predictor's throughput under load, both measured in one run, and how long answers take.
+"""Throughput of the server under load beside that of the bare predictor, in one run, and the time of an answer.
 
-The bare predictor judges files from memory on every core. The server gets the same files from clients of this
-process, which share the cores with it; what they take of them is told. Prints a table and writes `bench-load.json`.
+The bare predictor analyses files from memory on every core. The server gets the same files from clients of this
+process. They share the cores with it; their processor time is shown. Prints a table and writes `bench-load.json`.
 
     make load
 """
@@ -90,7 +90,7 @@ def request(data: bytes, port: int) -> bytes:
 
 @dataclass
 class Tally:
-    """What clients saw."""
+    """Answers of all clients."""
 
     codes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Tally:
 
 
 class Client(asyncio.Protocol):
-    """One connection that asks again and again."""
+    """One connection that sends one request after another."""
 
     def __init__(self, requests: Iterator[bytes], tally: Tally, end: float, pause: float) -> None:
         self.closed = asyncio.get_running_loop().create_future()
@@ -125,10 +125,10 @@ class Client(asyncio.Protocol):
         self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
-        """Take the answer, which says how long it is."""
+        """Collect an answer, whose head has its length."""
         self._got += data
-        head, found, body = self._got.partition(b"\r\n\r\n")
-        if not found:
+        head, complete, body = self._got.partition(b"\r\n\r\n")
+        if not complete:
             return
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
         if len(body) < length:
@@ -140,7 +140,7 @@ class Client(asyncio.Protocol):
         self._later() if self._pause else self._ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits; a connection lost too early is an error."""
+        """Resolve `closed`; a connection lost too early is an error."""
         if time.perf_counter() < self._end:
             self._tally.codes["connection lost"] += 1
         self.closed.set_result(None)
@@ -149,7 +149,7 @@ class Client(asyncio.Protocol):
 async def ask(
     port: int, files: list[bytes], clients: int, seconds: float, rate: float | None = None
 ) -> Tally:
-    """Ask for some time.
+    """Send requests for some time.
 
     Args:
         port: of the server on this machine.
@@ -220,29 +220,29 @@ def _children(pid: int) -> list[int]:
 
 
 def main() -> None:
-    """Measure and tell; exit code 1 where an aim is missed."""
+    """Measure and print; exit code 1 if an aim is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--out", type=Path, default=Path("bench-load.json"))
     options = parser.parse_args()
-    found = measure(options.model, options.clients, options.seconds)
-    record(str(options.out), "onnxruntime", "uvicorn", "fastapi", **found)
-    alone = " and ".join(f"{value:.0f}" for value in found["bare_images_per_s"])
+    result = measure(options.model, options.clients, options.seconds)
+    record(str(options.out), "onnxruntime", "uvicorn", "fastapi", **result)
+    alone = " and ".join(f"{value:.0f}" for value in result["bare_images_per_s"])
     print(
         f"bare predictor   {alone} images/s, before and after\n"
-        f"served           {found['served_images_per_s']:.0f} images/s to {found['clients']} clients\n"
-        f"ratio            {found['ratio']:.2f}   (aim: at least 0.85)\n"
-        f"processor time   {found['bare_processor_ms']:.2f} ms an image alone, "
-        f"{found['served_processor_ms']:.2f} ms served, and {found['clients_processor_ms']:.2f} ms of the clients\n"
-        f"answers          {found['codes']}   (aim: only 200 and 503)\n"
-        f"full load        median {1000 * found['full_median_s']:.0f} ms, "
-        f"99 % within {1000 * found['full_p99_s']:.0f} ms\n"
-        f"half load        median {1000 * found['half_median_s']:.0f} ms, "
-        f"99 % within {1000 * found['half_p99_s']:.0f} ms   (aim: below 1000)"
+        f"served           {result['served_images_per_s']:.0f} images/s to {result['clients']} clients\n"
+        f"ratio            {result['ratio']:.2f}   (aim: at least 0.85)\n"
+        f"processor time   {result['bare_processor_ms']:.2f} ms an image alone, "
+        f"{result['served_processor_ms']:.2f} ms served, and {result['clients_processor_ms']:.2f} ms of the clients\n"
+        f"answers          {result['codes']}   (aim: only 200 and 503)\n"
+        f"full load        median {1000 * result['full_median_s']:.0f} ms, "
+        f"99 % within {1000 * result['full_p99_s']:.0f} ms\n"
+        f"half load        median {1000 * result['half_median_s']:.0f} ms, "
+        f"99 % within {1000 * result['half_p99_s']:.0f} ms   (aim: below 1000)"
     )
-    fine = found["ratio"] >= 0.85 and set(found["codes"]) <= {"200", "503"} and found["half_p99_s"] < 1
+    fine = result["ratio"] >= 0.85 and set(result["codes"]) <= {"200", "503"} and result["half_p99_s"] < 1
     raise SystemExit(0 if fine else 1)
 
 

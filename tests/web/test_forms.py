@@ -31,16 +31,15 @@ from melascope.infer.answer import Answer
 from melascope.model.card import INTENDED_USE, Card
 from melascope.web.analysis import Result
 from melascope.web.errors import RequestError
-from melascope.web.forms import dicom_read as wrapped
-from melascope.web.forms import dicom_write, fhir, negotiate
+from melascope.web.forms import dicom_read, dicom_write, fhir, negotiate
 
 PIXELS = models.lesion(2, width=121, height=99)  # odd, so that padding counts
 GREY = np.asarray(Image.fromarray(PIXELS).convert("L"))
 
 
 def read(data: bytes) -> np.ndarray:
-    assert wrapped.is_dicom(data)
-    return images.decode(wrapped.image_file(data, "a.dcm"), "a.dcm")
+    assert dicom_read.is_dicom(data)
+    return images.decode(dicom_read.image_file(data, "a.dcm"), "a.dcm")
 
 
 def ybr(pixels: np.ndarray) -> np.ndarray:
@@ -74,11 +73,11 @@ def ybr(pixels: np.ndarray) -> np.ndarray:
          "j2k-lossless", "j2k"],
 )  # fmt: skip
 def test_photographs_are_read(data, expected, within):
-    found = read(data).astype(int)
-    assert np.abs(found - (expected if expected.ndim == 3 else expected[..., None])).max() <= within
+    difference = read(data).astype(int) - (expected if expected.ndim == 3 else expected[..., None])
+    assert np.abs(difference).max() <= within
 
 
-def test_a_jpeg_of_red_green_and_blue_keeps_its_colours():
+def test_an_rgb_jpeg_keeps_its_colours():
     """Without a mark of its own, such a stream is taken for YCbCr by everybody but DICOM."""
     stream = saved(PIXELS, "JPEG", quality=95, keep_rgb=True)
     bare = re.sub(rb"\xff\xee\x00\x0eAdobe.{7}", b"", stream, flags=re.DOTALL)
@@ -114,7 +113,7 @@ def _deflated() -> bytes:
         (b"\0" * 128 + b"DICM" + zlib.compress(bytes(99)), "DICOM"),
     ],
 )
-def test_what_is_no_whole_photograph_is_told(data, reason):
+def test_other_dicom_files_are_errors(data, reason):
     with pytest.raises(ImageError, match=re.escape(reason)):
         read(data)
 
@@ -193,19 +192,19 @@ def bundle(card: Card, version: str, *findings: Result) -> dict[str, list[dict]]
     """Resources by type, of a bundle that is valid and whose references lead somewhere."""
     made = fhir.bundle(findings, card, version)
     {fhir.R4: BundleR4, fhir.R5: BundleR5}[version].model_validate(made)
-    found: dict[str, list[dict]] = {}
+    resources: dict[str, list[dict]] = {}
     for entry in made["entry"]:
-        found.setdefault(entry["resource"]["resourceType"], []).append(entry["resource"])
+        resources.setdefault(entry["resource"]["resourceType"], []).append(entry["resource"])
     addresses = {entry["fullUrl"] for entry in made["entry"]}
     assert set(re.findall(r"'reference': '([^']+)'", str(made))) <= addresses
-    return found
+    return resources
 
 
 @pytest.mark.parametrize("version", fhir.VERSIONS)
 def test_a_report_says_what_the_answer_says(card, version):
-    found = bundle(card, version, Result(answer(weak=True)))
-    (report,) = found["DiagnosticReport"]
-    called, malignant, melanoma = found["Observation"]
+    resources = bundle(card, version, Result(answer(weak=True)))
+    (report,) = resources["DiagnosticReport"]
+    called, malignant, melanoma = resources["Observation"]
     assert report["status"] == called["status"] == "preliminary"
     assert len(report["result"]) == 3
     assert "malignant" in report["conclusion"]
@@ -213,21 +212,21 @@ def test_a_report_says_what_the_answer_says(card, version):
     assert called["interpretation"][0]["coding"][0]["code"] == "IND"
     assert (malignant["valueQuantity"]["value"], melanoma["valueQuantity"]["value"]) == (0.71, 0.4)
     assert malignant["referenceRange"][0]["high"]["value"] == 0.3
-    assert "CC-BY-NC" in str(found["Device"])
+    assert "CC-BY-NC" in str(resources["Device"])
     assert INTENDED_USE in str(report)
 
 
 @pytest.mark.parametrize("version", fhir.VERSIONS)
-def test_what_was_not_judged_gets_no_value(card, version):
-    found = bundle(card, version, Result(REFUSED, panel=b"tells probabilities"), Result(ERROR))
-    (observation,) = found["Observation"]
+def test_refused_and_unreadable_images_have_no_value(card, version):
+    resources = bundle(card, version, Result(REFUSED, panel=b"shows probabilities"), Result(ERROR))
+    (observation,) = resources["Observation"]
     assert observation["dataAbsentReason"]["text"] == REFUSED.reason
     assert not [name for name in observation if name.startswith("value")]
-    assert "0.71" not in str(found)
-    assert "presentedForm" not in str(found)
-    (outcome,) = found["OperationOutcome"]
+    assert "0.71" not in str(resources)
+    assert "presentedForm" not in str(resources)
+    (outcome,) = resources["OperationOutcome"]
     assert outcome["issue"][0]["diagnostics"] == "a.dcm: not an image"
-    assert len(found["DiagnosticReport"]) == 1
+    assert len(resources["DiagnosticReport"]) == 1
 
 
 def test_r4_and_r5_differ_where_the_standard_does(card):
@@ -238,7 +237,7 @@ def test_r4_and_r5_differ_where_the_standard_does(card):
     assert (type(old["presentedForm"][0]["size"]), type(new["presentedForm"][0]["size"])) == (int, str)
     assert ("note" in old, "note" in new) == (False, True)
     assert ("deviceName" in r4["Device"][0], "name" in r5["Device"][0]) == (True, True)
-    # So a resource of one is none of the other.
+    # So a resource of one version is invalid in the other.
     for wrong, made in ((BundleR5, fhir.R4), (BundleR4, fhir.R5)):
         with pytest.raises(ValueError, match=r"entry\.0\.resource"):
             wrong.model_validate(fhir.bundle([finding], card, made))
@@ -256,7 +255,7 @@ def test_r4_and_r5_differ_where_the_standard_does(card):
         ('multipart/related; type="application/dicom"', negotiate.Form("application/dicom")),
     ],
 )
-def test_a_client_gets_the_form_it_likes_best(accept, form):
+def test_a_client_gets_the_format_it_prefers(accept, form):
     assert negotiate.form_of(accept) == form
 
 
@@ -264,7 +263,7 @@ def test_a_client_gets_the_form_it_likes_best(accept, form):
     "accept",
     ["text/html", "application/fhir+json; fhirVersion=3.0", "application/json;q=0", "application/json;q=x"],
 )
-def test_other_forms_are_not_made(accept):
+def test_other_formats_are_not_acceptable(accept):
     with pytest.raises(RequestError) as refused:
         negotiate.form_of(accept)
     assert refused.value.status == 406

@@ -27,7 +27,7 @@ BODY = (
 
 
 def refused(*words: object, **environment: str) -> str:
-    """What the command says that does not start."""
+    """The message of a command that does not start."""
     command = [sys.executable, "-m", "melascope", "serve", *map(str, words)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, env=os.environ | environment, check=False
@@ -38,7 +38,7 @@ def refused(*words: object, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_answers_in_flight_are_finished_and_nothing_is_said(ending):
+def test_answers_in_flight_are_finished(ending):
     with serving() as (process, port), socket.create_connection(("127.0.0.1", port)) as asking:
         head = f"POST /v1/predictions HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: {len(BODY)}\r\n"
         asking.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + BODY[:500])
@@ -59,14 +59,14 @@ def test_answers_in_flight_are_finished_and_nothing_is_said(ending):
         assert errors.endswith("Ctrl-C ends it\n")  # what it said at the start
 
 
-def test_when_it_is_killed_its_processes_end_too():
+def test_workers_end_with_a_killed_server():
     with serving("--jobs", 2) as (process, _):
         process.kill()
         _, errors = process.communicate(timeout=20)  # comes back when the last of them is gone
         assert "Traceback" not in errors
 
 
-def test_heads_without_end_are_cut_off():
+def test_endless_heads_are_cut_off():
     with serving() as (_, port), socket.create_connection(("127.0.0.1", port)) as asking:
         asking.settimeout(10)
         asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
@@ -76,7 +76,7 @@ def test_heads_without_end_are_cut_off():
                 time.sleep(0.01)
 
 
-def test_others_need_a_token():
+def test_other_addresses_need_a_token():
     assert "must bear a token" in refused("--host", "0.0.0.0")  # noqa: S104
     assert "16 ASCII characters" in refused(MELASCOPE_TOKEN="short")  # noqa: S106
     assert refused("--token-file", "missing").startswith("melascope: missing: cannot be read as a token")
@@ -87,13 +87,13 @@ def test_others_need_a_token():
             assert connection.getresponse().status == status
 
 
-def test_an_address_that_is_taken_is_told():
+def test_an_address_in_use_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert refused("--port", port).startswith(f"melascope: 127.0.0.1:{port}: cannot listen there")
 
 
-def test_without_the_extra_the_way_out_is_told():
+def test_a_missing_extra_is_named():
     code = "import sys; sys.modules['uvicorn'] = None\nimport melascope.__main__"
     done = subprocess.run([sys.executable, "-c", code, "serve"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -101,18 +101,18 @@ def test_without_the_extra_the_way_out_is_told():
 
 
 @pytest.mark.slow
-def test_under_load_all_are_answered(monkeypatch):
+def test_all_requests_are_answered_under_load(monkeypatch):
     monkeypatch.syspath_prepend(str(TOOLS))
     import load
 
-    found = load.measure(SHIPPED, clients=32, seconds=8)
-    assert set(found["codes"]) <= {"200", "503"}
-    assert found["ratio"] > 0.5  # far below what it is on a machine that has nothing else to do
-    assert found["half_p99_s"] < 5
+    measured = load.measure(SHIPPED, clients=32, seconds=8)
+    assert set(measured["codes"]) <= {"200", "503"}
+    assert measured["ratio"] > 0.5  # far below what it is on a machine that has nothing else to do
+    assert measured["half_p99_s"] < 5
 
 
 @pytest.mark.slow
-def test_requests_made_from_the_description_never_break_it(tmp_path):
+def test_fuzzed_requests_never_break_it(tmp_path):
     with serving(MELASCOPE_TOKEN=TOKEN) as (process, port):
         command = [
             Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{port}/openapi.json",
