@@ -102,6 +102,17 @@ def test_a_command_that_is_not_there_would_be_noticed():
     ]  # fmt: skip
 
 
+def test_files_and_tests_that_contributing_names_are_there():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(_INLINE.findall(_FENCED.sub("", page)))
+    files = {name for name in named if re.fullmatch(r"(src|tests|tools|docs)/[\w./-]+", name)}
+    tests = {name for name in named if re.fullmatch(r"test_\w+", name)}
+    defined = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert files
+    assert {name for name in files if not (ROOT / name).exists()} == set()
+    assert {name for name in tests if f"def {name}(" not in defined} == set()
+
+
 def test_the_design_shows_the_floors_that_lint_checks():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = (c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
