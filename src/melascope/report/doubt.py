@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from melascope import files
-from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, canvas, save, style, svg
+from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, canvas, in_percent, save, style, svg
 from melascope.report.html import render
 
 PAGE = "doubt.html"
@@ -53,6 +52,6 @@ def _risk_coverage(methods: list[dict[str, Any]]) -> Figure:
         ylabel="wrong among the images kept",
     )
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, 0))
+        in_percent(axis)
     axes.legend(loc="upper right")
     return figure

@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -60,6 +61,11 @@ def style() -> Iterator[None]:
     """Draw in Melascope's style inside the block."""
     with mpl.rc_context(_STYLE):
         yield
+
+
+def in_percent(axis: Axis) -> None:
+    """Write the numbers of an axis as `20 %`."""
+    axis.set_major_formatter(PercentFormatter(1, 0, symbol="\u00a0%"))
 
 
 def canvas(width: float = 4.5, height: float = 4.1) -> tuple[Figure, Axes]:
@@ -114,14 +120,14 @@ def of_target(target: str, result: dict[str, Any]) -> dict[str, Figure]:
 
 def _square(axes: Axes, x: str, y: str) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
-    ticks = np.arange(0, 1.01, 0.2)
-    axes.set_xticks(ticks, [f"{t:.0%}" for t in ticks])
-    axes.set_yticks(ticks, [f"{t:.0%}" for t in ticks])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(np.linspace(0, 1, 6))
+        in_percent(axis)
 
 
-def _curve(axes: Axes, curve: dict[str, list[float]]) -> None:
+def _curve(axes: Axes, curve: dict[str, list[float]], label: str | None = None) -> None:
     axes.fill_between(curve["x"], curve["low"], curve["high"], color=BLUE, alpha=0.16, linewidth=0)
-    axes.plot(curve["x"], curve["y"], color=BLUE)
+    axes.plot(curve["x"], curve["y"], color=BLUE, label=label)
 
 
 def _operating_points(axes: Axes, result: dict[str, Any], x: str, y: str, falls: bool) -> None:
@@ -169,7 +175,7 @@ def _precision_recall(target: str, result: dict[str, Any]) -> Figure:
     figure, axes = canvas()
     share = result["n_positive"] / result["n"]
     axes.axhline(share, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.text(0.01, share + 0.015, f"chance: {share:.0%}", color=MUTED)
+    axes.text(0.01, share + 0.015, f"chance: {filters.percent(share)}", color=MUTED)
     _curve(axes, result["curves"]["pr"])
     _operating_points(axes, result, "sensitivity", "precision", falls=True)
     axes.set_title(f"PR-AUC {filters.figure(result['pr_auc'])}")
@@ -208,7 +214,7 @@ def _calibration(target: str, result: dict[str, Any]) -> Figure:
         at = result[where]["threshold"]
         for panel in (axes, counts):
             panel.axvline(at, color=ORANGE, linewidth=1.1, linestyle="-" if where == "at_threshold" else ":")
-        high = at < 0.4  # the bins lie along the diagonal
+        high = at < 0.6  # the bins lie along the diagonal
         axes.text(
             at + (-0.012 if at > 0.1 else 0.012),
             0.98 if high else 0.02,
@@ -228,30 +234,19 @@ def _decision(target: str, result: dict[str, Any]) -> Figure:
     figure, axes = canvas()
     curve = result["curves"]["benefit"]
     x, share = np.array(curve["x"]), result["n_positive"] / result["n"]
-    everyone = share - (1 - share) * x / (1 - x)
     top = max(curve["high"])
-    axes.axhline(0, color=MUTED, linewidth=1)
-    axes.plot(x, everyone, color=ORANGE, linewidth=1.4, linestyle=(0, (5, 2)))
-    _curve(axes, curve)
+    _curve(axes, curve, label="act on the model")
+    everyone = share - (1 - share) * x / (1 - x)
+    axes.plot(x, everyone, color=ORANGE, linewidth=1.4, linestyle=(0, (5, 2)), label="act on every lesion")
+    axes.axhline(0, color=MUTED, linewidth=1, label="act on none")
     axes.set(
         xlim=(0, x[-1]),
         ylim=(-0.15 * top, 1.12 * top),
         xlabel=f"probability of {yes} from which one would act",
         ylabel="net benefit, true positives a lesion",
     )
-    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
-    crossing = int(np.argmax(everyone < 0.55 * top))
-    early = x[crossing] < 0.15  # no room at its left
-    axes.annotate(
-        "act on all",
-        (x[crossing], everyone[crossing]),
-        (6 if early else -6, -18 if early else 0),
-        textcoords="offset points",
-        ha="left" if early else "right",
-    )
-    axes.annotate("act on none", (x[-1], 0), (-2, 4), textcoords="offset points", ha="right")
-    middle = len(x) // 2
-    axes.annotate("act on the model", (x[middle], curve["high"][middle]), (4, 6), textcoords="offset points")
+    in_percent(axes.xaxis)
+    axes.legend(loc="upper right")
     axes.set_title("Decision curve")
     return figure
 
@@ -268,7 +263,7 @@ def _confusion(target: str, result: dict[str, Any]) -> Figure:
             colour = BLUE if i == j else ORANGE
             share = table[i, j] / rows[i, 0] if rows[i, 0] else 0.0
             axes.fill([j, j + 1, j + 1, j], [i, i, i + 1, i + 1], color=colour, alpha=0.08 + 0.42 * share)
-            text = f"{table[i, j]:,}" + (f"  ({share:.0%})" if rows[i, 0] else "")
+            text = f"{table[i, j]:,}" + (f"  ({filters.percent(share)})" if rows[i, 0] else "")
             axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=11)
         axes.set_title(f"At the {_named(at['threshold'], where)}")
         axes.set(xlim=(0, 2), ylim=(2, 0))

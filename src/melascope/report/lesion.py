@@ -10,7 +10,7 @@ from scipy.ndimage import binary_erosion
 from melascope import files
 from melascope.evaluate.lesion import PARTS, SIDE
 from melascope.explain.overlay import pair
-from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, save, style, svg
+from melascope.report.figures import BLUE, FOLDER, INK, MUTED, ORANGE, in_percent, save, style, svg
 from melascope.report.html import picture, render
 
 PAGE = "lesion.html"
@@ -90,7 +90,8 @@ def _faithful(faithful: dict[str, Any]) -> Figure:
                 label=f"by {by}",
             )
         axes.set_title(name.capitalize())
-        axes.set_xticks(np.linspace(0, 1, 3), ["0 %", "50 %", "100 %"])
+        axes.set_xticks(np.linspace(0, 1, 3))
+        in_percent(axes.xaxis)
     panels[0].set_ylabel("probability of malignant")
     panels[0].set_xlabel("of the image blurred")
     panels[1].set_xlabel("of the image shown")

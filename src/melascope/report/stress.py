@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
 from melascope import files
 from melascope.evaluate.stress import Example
-from melascope.report.figures import BLUE, FOLDER, MUTED, ORANGE, save, style, svg
+from melascope.report.figures import BLUE, FOLDER, MUTED, ORANGE, in_percent, save, style, svg
 from melascope.report.html import picture, render
 
 PAGE = "stress.html"
@@ -78,7 +77,7 @@ def _forest(rows: list[dict[str, Any]]) -> Figure:
         range(len(rows)), [f"{row['change']}: {row['description']}" for row in rows], fontsize=8
     )
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
-    panels[0].xaxis.set_major_formatter(PercentFormatter(1, 0))
+    in_percent(panels[0].xaxis)
     panels[0].set_title("Labels that change")
     panels[1].set_title("Change of ROC-AUC")
     return figure
