@@ -30,7 +30,7 @@ _RING = 4  # pixels of 32 at each side: an eighth
 
 NAMES = {
     "corners": "the four corners of the image",
-    "border": "the border of the image, its centre hidden",
+    "border": "the border of the image",
     "file": "source, size and file, without any pixel",
 }
 

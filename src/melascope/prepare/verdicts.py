@@ -140,5 +140,5 @@ def _splits(splits: Mapping[str, Any]) -> Iterator[Verdict]:
         text = f"{leaking:,} groups span two splits, as --allow-leaks permits. Tests are void."
         yield Verdict(BAD, "The splits in use leak", text)
     else:
-        text = f"No patient, lesion or copy is in two splits ({splits['groups']:,} groups)."
+        text = f"No patient, lesion or copy is in two splits ({splits['groups']:,} cases)."
         yield Verdict(GOOD, "The splits made here do not leak", text)
