@@ -99,6 +99,21 @@ def test_a_split_of_one_class_is_refused(data, tmp_path):
         doubt.measure(evaluate("model", data, tmp_path / "out"))
 
 
+def test_an_evaluation_of_all_images_gives_the_same(data, tmp_path, monkeypatch):
+    """And asks about nothing but turned images: the evaluation knows the probabilities of the others."""
+    expected = doubt.measure(evaluate("model", data, tmp_path / "test"))
+    everything = evaluate("model", data, tmp_path / "all", "all")
+    asked, answer = [], Corner.answer
+    monkeypatch.setattr(Corner, "answer", lambda *words: asked.append(words) or answer(*words))
+    assert doubt.measure(everything) == expected
+    assert len(asked) == 7 * expected["images"]["n"]
+
+
+def test_another_split_is_refused(data, tmp_path):
+    with pytest.raises(DataError, match="of the split validation"):
+        doubt.measure(evaluate("model", data, tmp_path / "out", "validation"))
+
+
 def test_the_command_writes_page_figure_and_numbers(data, tmp_path):
     result = CliRunner().invoke(app, ["doubt", "model", str(data), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output

@@ -11,25 +11,12 @@ from melascope import files
 from melascope.errors import DataError, ImageError
 from melascope.evaluate.figure import Measured
 from melascope.evaluate.metrics import Floats, Sample, ratio
-from melascope.evaluate.predictions import QUALITY, Evaluation
+from melascope.evaluate.predictions import KEPT, QUALITY, Evaluation
 from melascope.intervals import Figure
 from melascope.model.decision import PredictionSets
 
 PAGE, TABLE, REVIEW = "cases.html", "weak_decisions.csv", "suspected_labels.csv"
-COLUMNS = [
-    "image_id",
-    "path",
-    "source",
-    "group",
-    "split",
-    "diagnosis",
-    "malignant",
-    "melanoma",
-    "p_malignant",
-    "p_melanoma",
-    "status",
-    *QUALITY,
-]
+COLUMNS = [*KEPT, "p_malignant", "p_melanoma", "status", *QUALITY]
 
 
 @dataclass(frozen=True)

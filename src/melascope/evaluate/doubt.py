@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from melascope import images, intervals, manifest
 from melascope.errors import DataError
+from melascope.evaluate.caveats import ALL
 from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.metrics import Floats, Sample, ratio
-from melascope.evaluate.predictions import Evaluation
+from melascope.evaluate.predictions import Evaluation, labelled, predict
 from melascope.images import Pixels
 from melascope.infer.predictor import Predictor
 from melascope.intervals import Figure
@@ -51,7 +52,7 @@ def measure(evaluation: Evaluation, *, seed: int = 0, progress: Progress = silen
     """Compare measures of doubt on an evaluated test split, and write `doubt.json` into the report folder.
 
     Args:
-        evaluation: of a test split; conformal sets are fitted on the validation split of its data set.
+        evaluation: of the test split, or of all images; conformal sets are fitted on the validation split of its data.
         seed: of the resamples.
         progress: called with (what, done, total).
 
@@ -59,16 +60,15 @@ def measure(evaluation: Evaluation, *, seed: int = 0, progress: Progress = silen
         What `doubt.json` holds.
 
     Raises:
-        DataError: if another split was evaluated, either split lacks a class, no answer is wrong, or an image can no
+        DataError: if the test split was not evaluated, a class is missing, no answer is wrong, or an image can no
             longer be read.
         ModelError: if the model cannot be used.
     """
-    if evaluation.split != "test":
+    if evaluation.split not in ("test", ALL):
         raise DataError(
             f"{evaluation.folder}: of the split {evaluation.split}; doubt is measured on the test split"
         )
-    test, fitted = evaluation.labelled(), _validation(evaluation)
-    predictor = evaluation.predictor(progress)
+    test, predictor = evaluation.labelled("test"), evaluation.predictor(progress)
     threshold = predictor.card.threshold["malignant"]
     truth, p = test["malignant"].to_numpy(bool), test["p_malignant"].to_numpy()
     called = p >= threshold
@@ -77,14 +77,21 @@ def measure(evaluation: Evaluation, *, seed: int = 0, progress: Progress = silen
         raise DataError(
             f"{evaluation.folder}: no answer in the test split is wrong, so no doubt can be measured"
         )
+    fitted = _validation(evaluation, predictor, progress)
+    reference = Reference.of(
+        fitted["p_malignant"].to_numpy(),
+        fitted["malignant"].to_numpy(np.float64),
+        fitted["group"].to_numpy(),
+    )
     scores = {
         "band around one half": -np.abs(p - 0.5),
         "band around the threshold": -np.abs(p - threshold),
-        "conformal sets": _reference(predictor, fitted, progress).doubt(p),
+        "conformal sets": reference.doubt(p),
         "turned images": _turned(predictor, test, progress).std(axis=1),
     }
     results = {
         "threshold": threshold,
+        "data": evaluation.origin | {"split": "test"},
         "images": {"n": len(test), "n_positive": int(truth.sum()), "fitted": len(fitted)},
         "errors": {"wrong": int(wrong.sum()), "missed": int((wrong & truth).sum())},
         "methods": _methods(scores, Sample.of(truth, p, test["group"]), wrong, seed),
@@ -93,30 +100,16 @@ def measure(evaluation: Evaluation, *, seed: int = 0, progress: Progress = silen
     return evaluation.write(NAME, FORMAT, seed, results)
 
 
-def _validation(evaluation: Evaluation) -> pd.DataFrame:
-    """The images of the data set's validation split that are known to be malignant or benign."""
+def _validation(evaluation: Evaluation, predictor: Predictor, progress: Progress) -> pd.DataFrame:
+    """Predictions of the data set's validation split; made here, where it was not evaluated."""
+    if evaluation.split == ALL:
+        return evaluation.labelled("validation")
     table = manifest.read(evaluation.data)
-    if manifest.content_hash(table) != evaluation.metrics["data"]["hash"]:
+    if manifest.content_hash(table) != evaluation.origin["hash"]:
         raise DataError(f"{evaluation.data}: has changed since it was evaluated; evaluate again")
     known = manifest.usable(table, "validation")
-    known = known[known["malignant"].notna()].reset_index(drop=True)
-    if known["malignant"].nunique() < 2:
-        raise DataError(
-            f"{evaluation.data}: malignant and benign images are both needed in the split validation"
-        )
-    return known
-
-
-def _reference(predictor: Predictor, fitted: pd.DataFrame, progress: Progress) -> Reference:
-    """Conformal sets, fitted to the answers for these images."""
-
-    def ask(_: int, pixels: Pixels) -> float | None:
-        return predictor.answer(pixels).malignant
-
-    locators = fitted["path"].tolist()
-    p = list(images.each(locators, predictor.card.input_size, ask, "fitting conformal sets", progress))
-    truth = fitted["malignant"].to_numpy(np.float64)
-    return Reference.of(np.array(p, np.float64), truth, fitted["group"].to_numpy())
+    known = known[known["malignant"].notna()]
+    return labelled(predict(predictor, known, progress), f"{evaluation.data}, split validation")
 
 
 def _turned(predictor: Predictor, test: pd.DataFrame, progress: Progress) -> Floats:

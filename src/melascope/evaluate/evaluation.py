@@ -24,13 +24,14 @@ from typing import Any
 
 import pandas as pd
 
-from melascope import __version__, files, intervals, manifest
+from melascope import __version__, files, manifest
 from melascope.errors import DataError
 from melascope.evaluate.caveats import ALL, Origin, caveats
 from melascope.evaluate.figure import Question, documents
 from melascope.evaluate.predictions import FORMAT, METRICS, PAGE, PREDICTIONS, Evaluation, command, predict
 from melascope.evaluate.targets import assess_target, melanomas_caught
 from melascope.infer.predictor import Predictor
+from melascope.intervals import LEVEL, RESAMPLES
 from melascope.labels import NOT_RECORDED, TARGETS
 from melascope.model.card import Card
 from melascope.model.decision import CONFIDENCE
@@ -88,15 +89,7 @@ def evaluate(
             f"{data}: none of the {len(chosen)} images could be read ({predictions['reason'].iloc[0]})"
         )
     path = str(Path(model).absolute())
-    metrics = assess(
-        predictions,
-        predictor.card,
-        origin,
-        path,
-        seed=seed,
-        progress=progress,
-        prevalence=prevalence,
-    )
+    metrics = assess(predictions, predictor.card, origin, path, RESAMPLES, seed, progress, prevalence)
     with files.replacing(out / PREDICTIONS) as beside:
         for name in (PAGE, METRICS):  # figures never stand beside the predictions of another run
             (out / name).unlink(missing_ok=True)
@@ -110,7 +103,7 @@ def assess(
     card: Card,
     origin: Origin,
     path: str = "",
-    resamples: int = intervals.RESAMPLES,
+    resamples: int = RESAMPLES,
     seed: int = 0,
     progress: Progress = silent,
     prevalence: float | None = None,
@@ -145,10 +138,13 @@ def assess(
             "command": command(),
             "warnings": caveats(predictions, card, origin, targets),
             "model": _model(card, path),
-            "data": _data(origin, card.data.get("hash")),
+            "data": {
+                **{name: getattr(origin, name) for name in ("name", "path", "hash", "split")},
+                "same_as_training": card.data["hash"] == origin.hash if card.data.get("hash") else None,
+            },
             "resampling": {
                 "resamples": resamples,
-                "level": intervals.LEVEL,
+                "level": LEVEL,
                 "seed": seed,
                 "unit": "group: images linked by patient, lesion or duplicate",
             },
@@ -166,31 +162,15 @@ def assess(
 
 
 def _model(card: Card, path: str) -> dict[str, Any]:
+    names = "identity name architecture keras_sha256 input_size threshold sensitivity license"
     return {
-        "identity": card.identity,
+        **{name: getattr(card, name) for name in names.split()},
         "path": path,
-        "name": card.name,
-        "architecture": card.architecture,
-        "keras_sha256": card.keras_sha256,
-        "input_size": card.input_size,
-        "threshold": card.threshold,
         "calibration": {name: asdict(one) for name, one in card.calibration.items()},
         "calibrated_on": dict(card.calibrated_on),
         "prediction_sets": asdict(card.prediction_sets),
-        "sensitivity": card.sensitivity,
         "confidence": CONFIDENCE,
         "data_hash": card.data.get("hash"),
-        "license": card.license,
-    }
-
-
-def _data(origin: Origin, learned: str | None) -> dict[str, Any]:
-    return {
-        "name": origin.name,
-        "path": origin.path,
-        "hash": origin.hash,
-        "split": origin.split,
-        "same_as_training": None if learned is None else learned == origin.hash,
     }
 
 

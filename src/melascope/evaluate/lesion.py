@@ -204,13 +204,8 @@ def _maps(
     heated = maps["inside"].notna().to_numpy()
     rows = []
     for name, part in parts.items():
-        rows_of = part & heated
-        row: dict[str, Any] = {
-            "part": name,
-            "n": int(rows_of.sum()),
-            "without_heat": int((part & ~heated).sum()),
-        }
-        for column in ("inside", "area", "hit"):
-            row[column] = mean(maps[column][rows_of].to_numpy(), chosen["group"][rows_of], seed)
-        rows.append(row)
+        hot = part & heated
+        group = chosen["group"][hot]
+        means = {c: mean(maps[c][hot].to_numpy(), group, seed) for c in ("inside", "area", "hit")}
+        rows.append({"part": name, "n": int(hot.sum()), "without_heat": int((part & ~heated).sum()), **means})
     return rows

@@ -23,7 +23,7 @@ from melascope.quality import Quality
 FORMAT = 2
 PREDICTIONS, METRICS, PAGE = "predictions.parquet", "metrics.json", "report.html"
 _SUBGROUPS = ["age_approx", "sex", "site", "skin_type"]
-_KEPT = ["image_id", "path", "source", "group", "split", "diagnosis", *TARGETS]
+KEPT = ["image_id", "path", "source", "group", "split", "diagnosis", *TARGETS]
 QUALITY = Quality._fields
 _NO_LOGITS, _NO_QUALITY = (np.nan,) * len(TARGETS), (None,) * len(QUALITY)
 _SAME = ("identity", "threshold", "calibration", "prediction_sets")
@@ -102,19 +102,15 @@ class Evaluation:
         self._unchanged(predictor.card)
         return predictor
 
-    def labelled(self) -> pd.DataFrame:
-        """The predictions of images that could be read and are known to be malignant or benign, in their order.
+    @property
+    def origin(self) -> dict[str, str]:
+        """`name`, `hash` and `split` of the data."""
+        return {key: self.metrics["data"][key] for key in ("name", "hash", "split")}
 
-        Raises:
-            DataError: if either class is missing.
-        """
-        table = self.predictions
-        known = table[table["p_malignant"].notna() & table["malignant"].notna()].reset_index(drop=True)
-        if known["malignant"].nunique() < 2:
-            raise DataError(
-                f"{self.folder}: malignant and benign images are both needed in the split {self.split}"
-            )
-        return known
+    def labelled(self, split: str | None = None) -> pd.DataFrame:
+        """Predictions of a split, or of all evaluated images; see `labelled`."""
+        rows = self.predictions if split is None else self.predictions[self.predictions["split"] == split]
+        return labelled(rows, f"{self.folder}, split {split or self.split}")
 
     def write(self, name: str, version: int, seed: int, results: dict[str, Any]) -> dict[str, Any]:
         """Write the JSON file of a chapter into the folder, and return what it holds.
@@ -123,14 +119,13 @@ class Evaluation:
             name: of the file.
             version: of its format.
             seed: of its resamples.
-            results: of the chapter; JSON types and figures, no NaN.
+            results: of the chapter; JSON types and figures, no NaN; they go before the common fields.
         """
-        data = self.metrics["data"]
         document = {
             "format": version,
             "command": command(),
             "model": self.metrics["model"]["identity"],
-            "data": {key: data[key] for key in ("name", "hash", "split")},
+            "data": self.origin,
             "resampling": {"resamples": intervals.RESAMPLES, "level": intervals.LEVEL, "seed": seed},
             **documents(results),
         }
@@ -163,8 +158,24 @@ def predict(predictor: Predictor, table: pd.DataFrame, progress: Progress = sile
     predicted = pd.DataFrame(rows, columns=[*numbers, "status", "reason", *QUALITY])
     types = dict.fromkeys((*numbers, *QUALITY), "float64") | {"width": "Int64", "height": "Int64"}
     predicted = predicted.astype({**types, "status": str, "reason": "string"})
-    parts = (table[_KEPT].reset_index(drop=True), predicted, table[_SUBGROUPS].reset_index(drop=True))
+    parts = (table[KEPT].reset_index(drop=True), predicted, table[_SUBGROUPS].reset_index(drop=True))
     return pd.concat(parts, axis=1)
+
+
+def labelled(predictions: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The rows of images that could be read and are known to be malignant or benign, in their order.
+
+    Args:
+        predictions: as `predict` returns them.
+        where: words for the images, for the error.
+
+    Raises:
+        DataError: if either class is missing.
+    """
+    known = predictions[predictions["p_malignant"].notna() & predictions["malignant"].notna()]
+    if known["malignant"].nunique() < 2:
+        raise DataError(f"{where}: malignant and benign images are both needed")
+    return known.reset_index(drop=True)
 
 
 def command() -> str:

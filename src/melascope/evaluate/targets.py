@@ -94,35 +94,33 @@ def _measured(
     sample: Sample, question: Question, points: Sequence[OperatingPoint], prevalence: float | None
 ) -> Measured:
     """All statistics of a target over the same resamples."""
+    thresholds = {"": question.threshold, **{f"{i}.": point.threshold for i, point in enumerate(points)}}
 
     def statistics(weights: Floats) -> dict[str, Floats]:
         ranked, reliability = Ranked.of(sample, weights), Reliability.of(sample, weights)
-        return {
-            **(_predictive(sample, weights, question.threshold, prevalence) if prevalence else {}),
-            **_ranking(sample, ranked, reliability, weights),
+        values = {
+            "roc_auc": ranked.roc_auc(),
+            "pr_auc": ranked.average_precision(),
+            "brier": brier(sample, weights),
+            "calibration_error": reliability.error(),
             **_decision(sample, weights, question.threshold, "at_threshold."),
             **_decision(sample, weights, HALF, "at_half."),
             "roc": ranked.sensitivity_at(FALSE_RATES),
             "pr": ranked.precision_at(RECALLS),
             "observed": ratio(reliability.positive, reliability.weight),
             "benefit": net_benefit(sample, weights),
-            **_at_points(sample, weights, points, prevalence),
         }
+        for prefix, threshold in thresholds.items():
+            seen = Confusion.of(sample, weights, threshold)
+            values[f"{prefix}sensitivity"], values[f"{prefix}specificity"] = (
+                seen.sensitivity,
+                seen.specificity,
+            )
+            if prevalence:
+                values[f"{prefix}ppv"], values[f"{prefix}npv"] = seen.predictive(prevalence)
+        return values
 
     return question.measured(sample, statistics)
-
-
-def _ranking(sample: Sample, ranked: Ranked, reliability: Reliability, weights: Floats) -> dict[str, Floats]:
-    return {
-        "roc_auc": ranked.roc_auc(),
-        "pr_auc": ranked.average_precision(),
-        "brier": brier(sample, weights),
-        "calibration_error": reliability.error(),
-    }
-
-
-def _predictive(sample: Sample, weights: Floats, threshold: float, prevalence: float) -> dict[str, Floats]:
-    return dict(zip(_VALUES, Confusion.of(sample, weights, threshold).predictive(prevalence), strict=True))
 
 
 def net_benefit(sample: Sample, weights: Floats) -> Floats:
@@ -136,18 +134,6 @@ def net_benefit(sample: Sample, weights: Floats) -> Floats:
     called = sample.probability[:, None] >= CUTOFFS
     worth = np.where(sample.truth[:, None], 1, -CUTOFFS / (1 - CUTOFFS)) * called
     return ratio(weights @ worth, np.repeat(weights.sum(axis=1)[:, None], len(CUTOFFS), axis=1))
-
-
-def _at_points(
-    sample: Sample, weights: Floats, points: Sequence[OperatingPoint], prevalence: float | None
-) -> dict[str, Floats]:
-    values = {}
-    for i, point in enumerate(points):
-        seen = Confusion.of(sample, weights, point.threshold)
-        values[f"{i}.sensitivity"], values[f"{i}.specificity"] = seen.sensitivity, seen.specificity
-        if prevalence:
-            values[f"{i}.ppv"], values[f"{i}.npv"] = seen.predictive(prevalence)
-    return values
 
 
 def _operating_point(
