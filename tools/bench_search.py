@@ -25,8 +25,9 @@ import pandas as pd
 from record import record
 
 from melascope import files, manifest
+from melascope.arrays import Float64
 from melascope.evaluate.figure import Measured, documents, sample_of
-from melascope.evaluate.metrics import Floats, Ranked
+from melascope.evaluate.metrics import Ranked
 from melascope.evaluate.predictions import predict
 from melascope.infer.predictor import Predictor
 from melascope.intervals import Figure
@@ -83,7 +84,7 @@ def compared(models: dict[str, Path], data: Path) -> dict[str, Figure]:
     samples = {way: [sample_of(rows, target) for target in TARGETS] for way, rows in predictions.items()}
     first = samples[next(iter(samples))][0]
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         scores = {
             way: sum(Ranked.of(one, weights[:, first.weights_of(one)]).roc_auc() for one in both) / len(both)
             for way, both in samples.items()

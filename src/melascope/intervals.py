@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Statistics = Callable[[Floats], Mapping[str, Floats]]  # weights to values, both with a row a resample
+from melascope.arrays import Float64
+
+Statistics = Callable[[Float64], Mapping[str, Float64]]  # weights to values, both with a row a resample
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -96,7 +97,7 @@ def _formatted(value: float, spec: str) -> str:
 
 def weights(
     group: NDArray[np.intp], resamples: int = RESAMPLES, seed: int = 0, chunk: int = _MAX_WEIGHTS
-) -> Iterator[Floats]:
+) -> Iterator[Float64]:
     """Draw as many groups as there are, with replacement, in each resample.
 
     Args:
@@ -123,7 +124,7 @@ def draws(
     group: NDArray[np.intp],
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Floats]:
+) -> dict[str, Float64]:
     """Measure every resample.
 
     Args:
@@ -139,7 +140,7 @@ def draws(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def interval(values: Floats) -> Interval:
+def interval(values: Float64) -> Interval:
     """The percentile interval of a statistic's values over resamples, shape (resamples,).
 
     None where more than one resample in a hundred leaves it undefined, since an interval over the others
@@ -177,7 +178,7 @@ def exact(value: float, groups: int) -> Interval:
     return Interval(far, 1.0) if value == 1 else Interval(0.0, 1 - far)
 
 
-def band(values: Floats) -> tuple[Floats, Floats]:
+def band(values: Float64) -> tuple[Float64, Float64]:
     """Pointwise percentile band of a curve's values over resamples, shape (resamples, points)."""
     low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from melascope import intervals
+from melascope.arrays import Float64
 from melascope.evaluate.figure import Measured, Question
-from melascope.evaluate.metrics import BINS, Floats, Reliability, Sample, bin_of
+from melascope.evaluate.metrics import BINS, Reliability, Sample, bin_of
 from melascope.intervals import LEVEL, Figure, Interval
 
 _CHUNK = 2**22
 _DRAWN = 500  # of a model that is right, for one quantile and a mean
 
 
-def by_chance(sample: Sample, resamples: int = _DRAWN, seed: int = 0) -> Floats:
+def by_chance(sample: Sample, resamples: int = _DRAWN, seed: int = 0) -> Float64:
     """Calibration errors that a perfectly calibrated model would show on these images, shape (resamples,).
 
     The truth of each image is drawn from its probability, one draw a group, since a lesion has one truth.
@@ -38,7 +39,7 @@ def by_chance(sample: Sample, resamples: int = _DRAWN, seed: int = 0) -> Floats:
     return np.concatenate(errors)
 
 
-def interval(value: float, draws: Floats, chance: Floats) -> Interval:
+def interval(value: float, draws: Float64, chance: Float64) -> Interval:
     """The interval of a calibration error.
 
     Args:
@@ -57,7 +58,7 @@ def interval(value: float, draws: Floats, chance: Floats) -> Interval:
 def error(sample: Sample, question: Question) -> Figure:
     """The calibration error of a sample, where nothing else is asked of it."""
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         return {"calibration_error": Reliability.of(sample, weights).error()}
 
     return figure(question.measured(sample, statistics))

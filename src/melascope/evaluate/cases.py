@@ -8,9 +8,10 @@ import pandas as pd
 from cleanlab.filter import find_label_issues
 
 from melascope import files
+from melascope.arrays import Float64
 from melascope.errors import DataError, ImageError
 from melascope.evaluate.figure import Measured
-from melascope.evaluate.metrics import Floats, Sample, ratio
+from melascope.evaluate.metrics import Sample, ratio
 from melascope.evaluate.predictions import KEPT, QUALITY, Evaluation
 from melascope.intervals import Figure
 from melascope.model.decision import PredictionSets
@@ -126,7 +127,7 @@ def error_rates(images: pd.DataFrame) -> dict[str, Figure]:
     weak = known["weak"].to_numpy(bool)[sample.order]
     parts = {"weak": weak, "others": ~weak}
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         rates = {
             name: ratio(weights[:, part & sample.truth].sum(axis=1), weights[:, part].sum(axis=1))
             for name, part in parts.items()

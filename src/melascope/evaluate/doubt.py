@@ -24,10 +24,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melascope import images, intervals, manifest
+from melascope.arrays import Float64
 from melascope.errors import DataError
 from melascope.evaluate.caveats import ALL
 from melascope.evaluate.figure import Measured, mean
-from melascope.evaluate.metrics import Floats, Sample, ratio
+from melascope.evaluate.metrics import Sample, ratio
 from melascope.evaluate.predictions import Evaluation, labelled, predict
 from melascope.images import Pixels
 from melascope.infer.predictor import Predictor
@@ -112,7 +113,7 @@ def _validation(evaluation: Evaluation, predictor: Predictor, progress: Progress
     return labelled(predict(predictor, known, progress), f"{evaluation.data}, split validation")
 
 
-def _turned(predictor: Predictor, test: pd.DataFrame, progress: Progress) -> Floats:
+def _turned(predictor: Predictor, test: pd.DataFrame, progress: Progress) -> Float64:
     """Probability of malignancy of each image, as it was evaluated first, then turned and mirrored, shape (n, 8)."""
 
     def ask(_: int, pixels: Pixels) -> list[float | None]:
@@ -125,7 +126,7 @@ def _turned(predictor: Predictor, test: pd.DataFrame, progress: Progress) -> Flo
 
 
 def _methods(
-    scores: dict[str, Floats], sample: Sample, wrong: NDArray[np.bool_], seed: int
+    scores: dict[str, Float64], sample: Sample, wrong: NDArray[np.bool_], seed: int
 ) -> list[dict[str, Any]]:
     """Risk and errors caught, of each measure of doubt.
 
@@ -139,8 +140,8 @@ def _methods(
     orders = {name: np.argsort(-score, kind="stable") for name, score in scores.items()}
     missed = wrong & sample.truth[place]
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
-        values: dict[str, Floats] = {}
+    def statistics(weights: Float64) -> dict[str, Float64]:
+        values: dict[str, Float64] = {}
         for name, order in orders.items():
             drawn = weights[:, place[order]]  # most doubtful first
             handed = np.cumsum(drawn, axis=1)
@@ -175,19 +176,19 @@ def _methods(
     return rows
 
 
-def _first(handed: Floats, shares: Floats) -> NDArray[np.intp]:
+def _first(handed: Float64, shares: Float64) -> NDArray[np.intp]:
     """How many images are referred so that their weight is each share of all, shape (resamples, shares)."""
     ends = np.stack([np.searchsorted(row, shares * row[-1] - 1e-9) for row in handed])
     return np.where(shares > 0, ends + 1, 0)
 
 
-def _at(counts: Floats, taken: NDArray[np.intp]) -> Floats:
+def _at(counts: Float64, taken: NDArray[np.intp]) -> Float64:
     """Counts over the first so many images."""
     return np.asarray(np.take_along_axis(np.pad(counts, ((0, 0), (1, 0))), taken, axis=1))
 
 
 def _sets(
-    sets: PredictionSets, p: Floats, called: NDArray[np.bool_], test: pd.DataFrame, seed: int
+    sets: PredictionSets, p: Float64, called: NDArray[np.bool_], test: pd.DataFrame, seed: int
 ) -> dict[str, Any]:
     """What the model's own prediction sets promise, and what they hold."""
     truth, source = test["malignant"].to_numpy(bool), manifest.data_set(test["source"])
@@ -195,7 +196,7 @@ def _sets(
     weak, wrong = sets.weak(p, called), called != truth
     everyone = np.ones(len(p), dtype=bool)
 
-    def share(values: Floats, of: NDArray[np.bool_]) -> Figure:
+    def share(values: Float64, of: NDArray[np.bool_]) -> Figure:
         return mean(values[of], test["group"][of], seed)
 
     rows = [

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from melascope import intervals
-from melascope.evaluate.metrics import Floats, Ranked, Sample, ratio
+from melascope.arrays import Float64
+from melascope.evaluate.metrics import Ranked, Sample, ratio
 from melascope.intervals import RESAMPLES, Figure
 from melascope.labels import WORDS
 
@@ -45,7 +46,7 @@ class Measured:
         seed: int = 0,
     ) -> None:
         self.sample, self.seed, self._words = sample, seed, WORDS[target]
-        self.observed: dict[str, Floats] = {k: v[0] for k, v in statistics(sample.once).items()}
+        self.observed: dict[str, Float64] = {k: v[0] for k, v in statistics(sample.once).items()}
         self.draws = intervals.draws(statistics, sample.group, resamples, seed)
 
     def figure(self, name: str, over: NDArray[np.bool_] | None = None) -> Figure:
@@ -93,7 +94,7 @@ class Question:
         return Measured(sample, self.target, statistics, self.resamples, self.seed)
 
 
-def mean(values: Floats, group: "pd.Series[Any]", seed: int) -> Figure:
+def mean(values: Float64, group: "pd.Series[Any]", seed: int) -> Figure:
     """A mean over images.
 
     Args:
@@ -104,7 +105,7 @@ def mean(values: Floats, group: "pd.Series[Any]", seed: int) -> Figure:
     if not len(values):
         return Figure(None, n=0, reason="no such image")
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         return {"mean": ratio(weights @ values, weights.sum(axis=1))}
 
     drawn = intervals.draws(statistics, pd.factorize(group)[0], seed=seed)["mean"]
@@ -136,7 +137,7 @@ def roc_auc_gain(first: pd.DataFrame, second: pd.DataFrame, target: str, seed: i
     before, after = (sample_of(predictions[known], target) for predictions in (first, second))
     columns = before.weights_of(after)
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         reached = Ranked.of(after, weights[:, columns]).roc_auc()
         return {"gain": reached - Ranked.of(before, weights).roc_auc()}
 

@@ -24,10 +24,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melascope import files
+from melascope.arrays import Float64
 from melascope.errors import DataError
 from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.hiding import Mask, alone, hidden
-from melascope.evaluate.metrics import Floats, Ranked, Sample, ratio
+from melascope.evaluate.metrics import Ranked, Sample, ratio
 from melascope.evaluate.predictions import Evaluation
 from melascope.evaluate.sanity import curves, faithful, randomised
 from melascope.explain.cam import heat_map
@@ -168,7 +169,7 @@ def _overlap(cam: NDArray[np.float32], mask: Mask) -> dict[str, float]:
     }
 
 
-def _parts(chances: Floats, chosen: pd.DataFrame, target: str, seed: int) -> dict[str, Any]:
+def _parts(chances: Float64, chosen: pd.DataFrame, target: str, seed: int) -> dict[str, Any]:
     known = chosen[target].notna().to_numpy()
     truth = chosen[target][known].astype(bool).to_numpy()
     counts: dict[str, Any] = {"n": int(known.sum()), "n_positive": int(truth.sum())}
@@ -177,7 +178,7 @@ def _parts(chances: Floats, chosen: pd.DataFrame, target: str, seed: int) -> dic
     group = chosen["group"][known]
     samples = [Sample.of(truth, p[known], group) for p in chances]
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         of = {
             part: Ranked.of(sample, weights[:, samples[0].weights_of(sample)]).roc_auc()
             for part, sample in zip(PARTS, samples, strict=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from melascope.arrays import Float64
 
 BINS = 15  # of equal width, as in Guo et al. (2017)
 
@@ -36,7 +36,7 @@ class Sample:
     """
 
     truth: NDArray[np.bool_]
-    probability: Floats
+    probability: Float64
     group: NDArray[np.intp]
     order: NDArray[np.intp]
     ends: NDArray[np.intp]
@@ -58,7 +58,7 @@ class Sample:
         return cls(np.asarray(truth, dtype=bool)[order], chance, codes[order], order, ends)
 
     @property
-    def once(self) -> Floats:
+    def once(self) -> Float64:
         """The weights of the images as they are: one row of ones."""
         return np.ones((1, len(self.truth)))
 
@@ -71,32 +71,32 @@ class Sample:
         return len(np.unique(self.group if chosen is None else self.group[chosen]))
 
 
-def ratio(part: Floats, whole: Floats) -> Floats:
+def ratio(part: Float64, whole: Float64) -> Float64:
     """Part over whole; NaN where the whole is zero."""
-    result: Floats = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    result: Float64 = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
     return result
 
 
 class Ranked(NamedTuple):
     """Weight of the images at or above each distinct probability, highest first: shape (resamples, k)."""
 
-    true: Floats
-    false: Floats
+    true: Float64
+    false: Float64
 
     @classmethod
-    def of(cls, sample: Sample, weights: Floats) -> Self:
+    def of(cls, sample: Sample, weights: Float64) -> Self:
         """Count along the ranking."""
         positive = np.cumsum(weights * sample.truth, axis=1)[:, sample.ends]
         return cls(positive, np.cumsum(weights, axis=1)[:, sample.ends] - positive)
 
-    def roc_auc(self) -> Floats:
+    def roc_auc(self) -> Float64:
         """Area under the ROC curve; ties count half (Hanley and McNeil 1982)."""
         left = np.pad(self.true[:, :-1], ((0, 0), (1, 0)))
         steps = np.diff(self.false, axis=1, prepend=0)
         area = np.einsum("rk,rk->r", steps, (left + self.true) / 2)
         return ratio(area, self.true[:, -1] * self.false[:, -1])
 
-    def average_precision(self) -> Floats:
+    def average_precision(self) -> Float64:
         """PR-AUC as average precision: the step sum, without interpolation (Davis and Goadrich 2006)."""
         called = self.true + self.false
         precision = np.divide(self.true, called, out=np.zeros_like(called), where=called > 0)
@@ -104,7 +104,7 @@ class Ranked(NamedTuple):
         both = (self.true[:, -1] > 0) & (self.false[:, -1] > 0)  # with one class there is nothing to rank
         return np.where(both, ratio(np.einsum("rk,rk->r", steps, precision), self.true[:, -1]), np.nan)
 
-    def sensitivity_at(self, false_rate: Floats) -> Floats:
+    def sensitivity_at(self, false_rate: Float64) -> Float64:
         """The ROC curve at given rates of false alarms, shape (resamples, len(false_rate))."""
         rows = []
         for true, false in zip(self.true, self.false, strict=True):
@@ -115,7 +115,7 @@ class Ranked(NamedTuple):
                 rows.append(np.full(len(false_rate), np.nan))
         return np.stack(rows)
 
-    def precision_at(self, recall: Floats) -> Floats:
+    def precision_at(self, recall: Float64) -> Float64:
         """The PR curve: precision at the highest threshold that reaches each recall, as `sensitivity_at`."""
         precision = ratio(self.true, self.true + self.false)
         rows = []
@@ -128,13 +128,13 @@ class Ranked(NamedTuple):
 class Confusion(NamedTuple):
     """Weight of true and false positives and negatives, each of shape (resamples,)."""
 
-    tp: Floats
-    fp: Floats
-    fn: Floats
-    tn: Floats
+    tp: Float64
+    fp: Float64
+    fn: Float64
+    tn: Float64
 
     @classmethod
-    def of(cls, sample: Sample, weights: Floats, threshold: float) -> Self:
+    def of(cls, sample: Sample, weights: Float64, threshold: float) -> Self:
         """Count at a threshold; a probability equal to it is called positive."""
         called, truth = sample.probability >= threshold, sample.truth
         cells = np.stack([truth & called, ~truth & called, truth & ~called, ~truth & ~called], axis=1)
@@ -146,21 +146,21 @@ class Confusion(NamedTuple):
         return Confusion(self.tn, self.fn, self.fp, self.tp)
 
     @property
-    def sensitivity(self) -> Floats:
+    def sensitivity(self) -> Float64:
         """Share of positives that are called positive: recall of the positive class."""
         return ratio(self.tp, self.tp + self.fn)
 
     @property
-    def specificity(self) -> Floats:
+    def specificity(self) -> Float64:
         """Share of negatives that are called negative."""
         return self.turned.sensitivity
 
     @property
-    def precision(self) -> Floats:
+    def precision(self) -> Float64:
         """Share of what is called positive that is: the positive predictive value."""
         return ratio(self.tp, self.tp + self.fp)
 
-    def predictive(self, prevalence: float) -> tuple[Floats, Floats]:
+    def predictive(self, prevalence: float) -> tuple[Float64, Float64]:
         """Positive and negative predictive value where another share of lesions is positive (Bayes' rule).
 
         Args:
@@ -178,17 +178,17 @@ class Confusion(NamedTuple):
         return ratio(right, right + alarm), ratio(clear, clear + missed)
 
     @property
-    def f1(self) -> Floats:
+    def f1(self) -> Float64:
         """Harmonic mean of precision and recall."""
         return ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property
-    def accuracy(self) -> Floats:
+    def accuracy(self) -> Float64:
         """Share called right."""
         return ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
 
     @property
-    def balanced_accuracy(self) -> Floats:
+    def balanced_accuracy(self) -> Float64:
         """Mean of sensitivity and specificity."""
         return (self.sensitivity + self.specificity) / 2
 
@@ -201,22 +201,22 @@ def bin_of(sample: Sample) -> NDArray[np.intp]:
 class Reliability(NamedTuple):
     """Weight, weight of positives and sum of probability in each bin, of shape (resamples, BINS)."""
 
-    weight: Floats
-    positive: Floats
-    predicted: Floats
+    weight: Float64
+    positive: Float64
+    predicted: Float64
 
     @classmethod
-    def of(cls, sample: Sample, weights: Floats) -> Self:
+    def of(cls, sample: Sample, weights: Float64) -> Self:
         """Sum up in `BINS` bins of equal width."""
         inside = (bin_of(sample)[:, None] == np.arange(BINS)).astype(np.float64)
         columns = (inside, inside * sample.truth[:, None], inside * sample.probability[:, None])
         return cls(*(weights @ column for column in columns))
 
-    def error(self) -> Floats:
+    def error(self) -> Float64:
         """Expected calibration error of the probability of the positive class (Guo et al. 2017)."""
         return ratio(np.abs(self.positive - self.predicted).sum(axis=1), self.weight.sum(axis=1))
 
 
-def brier(sample: Sample, weights: Floats) -> Floats:
+def brier(sample: Sample, weights: Float64) -> Float64:
     """Mean squared distance between probability and outcome (Brier 1950)."""
     return ratio(weights @ (sample.probability - sample.truth) ** 2, weights.sum(axis=1))

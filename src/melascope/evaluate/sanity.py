@@ -15,8 +15,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 from melascope import images
+from melascope.arrays import Float64
 from melascope.evaluate.figure import mean
-from melascope.evaluate.metrics import Floats
 from melascope.explain.cam import heat_map
 from melascope.images import Pixels
 from melascope.infer.predictor import Predictor
@@ -75,7 +75,7 @@ def faithful(measured: NDArray[np.float32], group: "pd.Series[Any]", seed: int) 
         `x`, the four mean `curves`, and the figures `deletion` and `insertion`: the area under the curve by heat minus
         that by chance; good maps are below zero in the first and above it in the second.
     """
-    area: Floats = np.asarray(
+    area: Float64 = np.asarray(
         np.trapezoid(measured, dx=1 / _STEPS, axis=2), dtype=np.float64
     )  # shape (images, 4)
     names = ("deletion_by_heat", "insertion_by_heat", "deletion_by_chance", "insertion_by_chance")
@@ -132,7 +132,7 @@ def randomised(
     return rows
 
 
-def rank_correlation(first: Floats, second: Floats) -> float:
+def rank_correlation(first: Float64, second: Float64) -> float:
     """Mean rank correlation over images; that of a map of one value is 0.
 
     Args:

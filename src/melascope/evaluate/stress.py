@@ -20,8 +20,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from melascope.arrays import Float64
 from melascope.evaluate.figure import Question
-from melascope.evaluate.metrics import Floats, Ranked, Sample, ratio
+from melascope.evaluate.metrics import Ranked, Sample, ratio
 from melascope.evaluate.predictions import Evaluation
 from melascope.images import Pixels, compressed, each, to_pixels
 from melascope.infer.answer import Answer
@@ -181,7 +182,7 @@ def measure(
     return evaluation.write(NAME, FORMAT, seed, results), examples
 
 
-def _most_moved(before: Floats, after: Floats, threshold: float) -> list[int]:
+def _most_moved(before: Float64, after: Float64, threshold: float) -> list[int]:
     """The images whose label changed and whose probability moved furthest."""
     moved = np.where((before >= threshold) != (after >= threshold), np.abs(after - before), 0)
     return [int(i) for i in np.argsort(-moved, kind="stable")[:_EXAMPLES] if moved[i] > 0]
@@ -207,7 +208,7 @@ def _asked(
     steps: list[tuple[Change, float]],
     seed: int,
     progress: Progress,
-) -> tuple[list[Pixels], Floats, NDArray[np.bool_]]:
+) -> tuple[list[Pixels], Float64, NDArray[np.bool_]]:
     """Answers to each image and to every change of it.
 
     Returns:
@@ -230,7 +231,7 @@ def _changed(pixels: Pixels, change: Change, level: float, seed: int, image: int
     return change.apply(pixels, level, rng)
 
 
-def _compared(unchanged: Sample, after: Floats, question: Question) -> dict[str, Figure]:
+def _compared(unchanged: Sample, after: Float64, question: Question) -> dict[str, Figure]:
     """Figures of one change, paired with no change.
 
     Args:
@@ -242,7 +243,7 @@ def _compared(unchanged: Sample, after: Floats, question: Question) -> dict[str,
     changed = Sample.of(truth, after[unchanged.order], unchanged.group)
     was, now = unchanged.probability >= threshold, after[unchanged.order] >= threshold
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         reached = Ranked.of(changed, weights[:, changed.order]).roc_auc()
         positive, negative = weights[:, truth].sum(axis=1), weights[:, ~truth].sum(axis=1)
         return {

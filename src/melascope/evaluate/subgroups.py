@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from melascope import manifest
+from melascope.arrays import Float64
 from melascope.evaluate import calibration_error
 from melascope.evaluate.figure import Measured, Question, sample_of
-from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample
+from melascope.evaluate.metrics import Confusion, Ranked, Reliability, Sample
 from melascope.intervals import Figure
 from melascope.labels import FAMILIES, NOT_RECORDED, family
 
@@ -106,7 +107,7 @@ def called(part: pd.DataFrame, question: Question) -> Figure:
     """The share of all images that are called malignant, or melanoma."""
     sample = Sample.of(np.ones(len(part)), part[f"p_{question.target}"], part["group"])
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         return {"called": Confusion.of(sample, weights, question.threshold).sensitivity}
 
     return question.measured(sample, statistics).figure("called", sample.truth)
@@ -128,7 +129,7 @@ def _words(column: "pd.Series[Any]") -> Iterable[tuple[str, "pd.Series[bool]"]]:
 def _measured(part: pd.DataFrame, question: Question) -> Measured:
     sample = sample_of(part, question.target)
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         seen = Confusion.of(sample, weights, question.threshold)
         return {
             "roc_auc": Ranked.of(sample, weights).roc_auc(),

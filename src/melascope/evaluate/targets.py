@@ -8,18 +8,19 @@ import numpy as np
 import pandas as pd
 
 from melascope import intervals
+from melascope.arrays import Float64
 from melascope.evaluate import calibration_error, subgroups
 from melascope.evaluate.figure import Measured, Question, sample_of
-from melascope.evaluate.metrics import Confusion, Floats, Ranked, Reliability, Sample, brier, ratio
+from melascope.evaluate.metrics import Confusion, Ranked, Reliability, Sample, brier, ratio
 from melascope.intervals import Figure
 from melascope.labels import WORDS
 from melascope.model.card import Card
 from melascope.model.decision import OperatingPoint
 
 HALF = 0.5
-FALSE_RATES: Floats = np.arange(201) / 200
-RECALLS: Floats = np.arange(1, 201) / 200
-CUTOFFS: Floats = np.arange(1, 61) / 100  # at a higher risk than these, everybody would act
+FALSE_RATES: Float64 = np.arange(201) / 200
+RECALLS: Float64 = np.arange(1, 201) / 200
+CUTOFFS: Float64 = np.arange(1, 61) / 100  # at a higher risk than these, everybody would act
 
 _VALUES = ("ppv", "npv")
 _RANKING = ("roc_auc", "pr_auc", "brier")
@@ -96,7 +97,7 @@ def _measured(
     """All statistics of a target over the same resamples."""
     thresholds = {"": question.threshold, **{f"{i}.": point.threshold for i, point in enumerate(points)}}
 
-    def statistics(weights: Floats) -> dict[str, Floats]:
+    def statistics(weights: Float64) -> dict[str, Float64]:
         ranked, reliability = Ranked.of(sample, weights), Reliability.of(sample, weights)
         values = {
             "roc_auc": ranked.roc_auc(),
@@ -123,7 +124,7 @@ def _measured(
     return question.measured(sample, statistics)
 
 
-def net_benefit(sample: Sample, weights: Floats) -> Floats:
+def net_benefit(sample: Sample, weights: Float64) -> Float64:
     """What acting on the model is worth at each of `CUTOFFS`, in true positives a lesion (Vickers and Elkin 2006).
 
     Who acts from a probability t on takes one true positive to be worth (1 - t) / t false alarms.
@@ -148,7 +149,7 @@ def _operating_point(
     }
 
 
-def _decision(sample: Sample, weights: Floats, threshold: float, prefix: str) -> dict[str, Floats]:
+def _decision(sample: Sample, weights: Float64, threshold: float, prefix: str) -> dict[str, Float64]:
     seen = Confusion.of(sample, weights, threshold)
     values = {name: getattr(seen, name) for name in _DECISION}
     support = {"0.": seen.tn + seen.fp, "1.": seen.tp + seen.fn}
@@ -225,7 +226,7 @@ def _curves(measured: Measured, raw: Sample) -> dict[str, Any]:
     }
 
 
-def _curve(measured: Measured, name: str, x: Floats) -> dict[str, list[float]]:
+def _curve(measured: Measured, name: str, x: Float64) -> dict[str, list[float]]:
     low, high = intervals.band(measured.draws[name])
     curve = {"y": measured.observed[name], "low": low, "high": high}
     return {"x": x.tolist(), **{key: np.round(values, 5).tolist() for key, values in curve.items()}}
