@@ -91,12 +91,13 @@ def _analyse(predictor: Predictor, upload: Upload, options: Options) -> Result:
     if answer.heat is None:
         return Result(answer)
     if options.heat:
-        heat = _png(layer(answer.heat[TARGETS.index(options.heat)], _LAYER_SIDE))
+        drawing = layer(answer.heat[TARGETS.index(options.heat)], _LAYER_SIDE)
+        heat = images.encoded(drawing, "PNG", compress_level=3)
     if pixels is not None and options.picture:
         picture = _jpeg(pixels)
     if pixels is not None and options.panel:
         page = panel(pixels, answer, options.panel)
-        drawn = _png(page)
+        drawn = images.encoded(page, "PNG", compress_level=3)
         if options.capture:
             capture = dicom_write.secondary_capture(page, answer, upload.data)
     target = options.heat or options.panel
@@ -107,10 +108,6 @@ def _analyse(predictor: Predictor, upload: Upload, options: Options) -> Result:
 def _image_file(upload: Upload) -> bytes:
     data = upload.data
     return dicom_read.image_file(data, upload.name) if dicom_read.is_dicom(data) else data
-
-
-def _png(image: Image.Image) -> bytes:
-    return images.encoded(image, "PNG", compress_level=3)
 
 
 def _jpeg(pixels: images.Pixels) -> bytes:

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
@@ -48,29 +48,27 @@ def place(error: Exception) -> str:
     return f"{type(error).__name__} in {where.filename}, line {where.lineno}"
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    return cast(RequestError, error).response()
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    first = cast(RequestValidationError, error).errors()[0]
+def _invalid(error: RequestValidationError) -> RequestError:
+    first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
-    return RequestError(422, f"{where}: {first['msg']}").response()
+    return RequestError(422, f"{where}: {first['msg']}")
 
 
-async def _broken_model(request: Request, error: Exception) -> Response:
-    return RequestError(500, str(error)).response()
+_Handler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+def _handler(translate: Callable[[Any], RequestError]) -> _Handler:
+    async def handle(request: Request, error: Exception) -> Response:
+        return translate(error).response()
+
+    return handle
+
+
+HANDLERS: dict[int | type[Exception], _Handler] = {
+    RequestError: _handler(lambda error: error),
+    RequestValidationError: _handler(_invalid),
+    ModelError: _handler(lambda error: RequestError(500, str(error))),
     # The error itself reaches the middleware, which logs its place.
-    return RequestError(500, "internal error; the server's log says where").response()
-
-
-HANDLERS: dict[int | type[Exception], Callable[[Request, Exception], Coroutine[Any, Any, Response]]] = {
-    RequestError: _refused,
-    RequestValidationError: _invalid,
-    ModelError: _broken_model,
-    Exception: _failed,
+    Exception: _handler(lambda error: RequestError(500, "internal error; the server's log says where")),
 }
 """How the application answers after an exception."""

@@ -1,15 +1,15 @@
 """Metrics for Prometheus: counts and times, all that is kept of requests."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as MEDIA_TYPE
-
-__all__ = ["MEDIA_TYPE", "Metrics"]
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
     """The metrics of one server."""
+
+    media_type = CONTENT_TYPE_PLAIN_0_0_4
 
     def __init__(self, identity: str) -> None:
         self._registry = CollectorRegistry()

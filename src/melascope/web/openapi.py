@@ -18,17 +18,16 @@ PICTURE = "Add the image in a form that a browser can show: upright, as JPEG, wi
 _Responses = dict[int | str, dict[str, Any]]
 
 
-def _problems(**descriptions: str) -> _Responses:
-    return {
-        int(code.removeprefix("s")): {"model": schema.Problem, "description": text}
-        for code, text in descriptions.items()
-    }
+def _problems(descriptions: dict[int, str]) -> _Responses:
+    return {status: {"model": schema.Problem, "description": text} for status, text in descriptions.items()}
 
 
 GUARDED = _problems(
-    s401="The token is missing or wrong.",
-    s403="The request comes from a page of another origin.",
-    s421="The host name is not one of the server's.",
+    {
+        401: "The token is missing or wrong.",
+        403: "The request comes from a page of another origin.",
+        421: "The host name is not one of the server's.",
+    }
 )
 METRICS: dict[str, Any] = {
     "responses": {
@@ -54,14 +53,16 @@ PREDICTIONS: _Responses = {
     },
     **GUARDED,
     **_problems(
-        s400="Not a well-formed multipart request.",
-        s406="`Accept` names no format that this server writes.",
-        s408="The request took too long to arrive.",
-        s413="Too large.",
-        s415="Not `multipart/form-data`.",
-        s422="A parameter or a part is wrong, there are too many files, or DICOM was requested and a file is "
-        "unreadable.",
-        s500="The model cannot be run.",
+        {
+            400: "Not a well-formed multipart request.",
+            406: "`Accept` names no format that this server writes.",
+            408: "The request took too long to arrive.",
+            413: "Too large.",
+            415: "Not `multipart/form-data`.",
+            422: "A parameter or a part is wrong, there are too many files, or DICOM was requested and a file is "
+            "unreadable.",
+            500: "The model cannot be run.",
+        }
     ),
     503: {
         "model": schema.Problem,

@@ -40,14 +40,13 @@ def response(form: negotiate.Form, results: Sequence[Result], options: Options, 
     if form.media_type == negotiate.FHIR:
         media_type = f"{negotiate.FHIR}; fhirVersion={form.fhir_version}"
         bundle = fhir.bundle(results, card.at(options.sensitivity), form.fhir_version)
-        return json_response(bundle, media_type)
+        return _json(bundle, media_type)
     if form.media_type == negotiate.DICOM:
         return _captures(results)
-    return json_response({"predictions": [_row(result, options) for result in results], "note": NOTE})
+    return _json({"predictions": [_row(result, options) for result in results], "note": NOTE}, negotiate.JSON)
 
 
-def json_response(content: object, media_type: str = negotiate.JSON) -> Response:
-    """JSON without NaN."""
+def _json(content: object, media_type: str) -> Response:
     return Response(json.dumps(content, allow_nan=False), media_type=media_type)
 
 

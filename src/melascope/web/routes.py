@@ -1,7 +1,7 @@
 """The routes of the API."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -13,7 +13,7 @@ from melascope.web.analysis import Job
 from melascope.web.errors import RequestError, busy
 from melascope.web.forms import negotiate
 from melascope.web.limits import Limits
-from melascope.web.metrics import MEDIA_TYPE, Metrics
+from melascope.web.metrics import Metrics
 from melascope.web.queue import JobQueue
 from melascope.web.upload import MemoryBudget, receive
 
@@ -71,11 +71,11 @@ async def predictions(
 
 
 @router.get(MODEL, response_model=schema.Model, summary="The model that answers", responses=openapi.GUARDED)
-async def model(request: Request) -> Response:
+async def model(request: Request) -> dict[str, Any]:
     """Describe the model and the server's limits."""
     service: Service = request.app.state.service
     card = service.card
-    described = {
+    return {
         "identity": card.identity,
         "note": schema.NOTE,
         "version": __version__,
@@ -84,17 +84,16 @@ async def model(request: Request) -> Response:
         "limits": {name: getattr(service.limits, name) for name in ("files", "file_bytes", "request_bytes")},
         "card": card.document(),
     }
-    return responses.json_response(described)
 
 
 @router.get(HEALTH, response_model=schema.Health, summary="Whether the server answers")
-async def health() -> Response:
+async def health() -> dict[str, str]:
     """Answer as long as the server runs."""
-    return responses.json_response({"status": "ok"})
+    return {"status": "ok"}
 
 
 @router.get(METRICS, response_class=Response, summary="Counts and times for Prometheus", **openapi.METRICS)
 async def metrics(request: Request) -> Response:
     """Write the metrics of this server."""
-    service: Service = request.app.state.service
-    return Response(service.metrics.text(), media_type=MEDIA_TYPE)
+    metrics: Metrics = request.app.state.service.metrics
+    return Response(metrics.text(), media_type=metrics.media_type)

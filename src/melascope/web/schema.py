@@ -4,21 +4,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from melascope.infer.answer import Answer
 from melascope.labels import NOTICE
 
 NOTE = f"{NOTICE} A heat map is not evidence."
-EXAMPLE: dict[str, Any] = {
-    "path": "lesion.jpg",
-    "status": "ok",
-    "label": "malignant",
-    "confidence": 0.871204,
-    "malignant": 0.871204,
-    "melanoma": 0.610339,
-    "threshold": 0.125,
-    "weak": False,
-    "reason": None,
-    "model": "my_model@0123456789ab",
-}
+_MODEL = "my_model@0123456789ab"
+EXAMPLE = Answer(
+    path="lesion.jpg", status="ok", label="malignant", confidence=0.871204, malignant=0.871204, melanoma=0.610339,
+    threshold=0.125, weak=False, model=_MODEL,
+).row()  # fmt: skip
 
 
 class Heat(BaseModel):
@@ -75,7 +69,7 @@ class Problem(BaseModel):
 class Model(BaseModel):
     """The model and the limits of its server."""
 
-    identity: str = Field(examples=["my_model@0123456789ab"])
+    identity: str = Field(examples=[_MODEL])
     note: str = Field(examples=[NOTE])
     version: str = Field(description="Version of Melascope.", examples=["1.0"])
     sensitivities: list[float] = Field(

@@ -43,12 +43,12 @@ class MemoryBudget:
             self.left += reservation.held
 
 
+@dataclass
 class Reservation:
     """The part of a budget that one request holds."""
 
-    def __init__(self, budget: MemoryBudget) -> None:
-        self._budget = budget
-        self.held = 0
+    budget: MemoryBudget
+    held: int = 0
 
     def grow(self, count: int) -> None:
         """Hold more.
@@ -56,9 +56,9 @@ class Reservation:
         Raises:
             RequestError: if all requests together would hold too much.
         """
-        if count > self._budget.left:
+        if count > self.budget.left:
             raise busy("too many images at once")
-        self._budget.left -= count
+        self.budget.left -= count
         self.held += count
 
 

@@ -9,10 +9,9 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any, Self
 
 from melascope.errors import ModelError
@@ -23,7 +22,6 @@ from melascope.progress import Progress, silent
 from melascope.web.analysis import Job, Result, analyse
 
 _LOG = logging.getLogger("melascope.web")
-_TIME_LIMIT_S = 60.0  # for an image, which takes two seconds at most on a core of its own
 _SPAWN = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
 
 
@@ -34,18 +32,14 @@ class WorkerPool:
         predictor: the model.
         size: number of processes; as many threads may call it at once, and others wait.
         progress: called with (what, done, total).
-        time_limit_s: seconds for a batch of jobs.
+        time_limit_s: seconds for a batch of jobs; an image takes two at most on a core of its own.
 
     Raises:
         ModelError: if a process cannot start.
     """
 
     def __init__(
-        self,
-        predictor: Predictor,
-        size: int,
-        progress: Progress = silent,
-        time_limit_s: float = _TIME_LIMIT_S,
+        self, predictor: Predictor, size: int, progress: Progress = silent, time_limit_s: float = 60.0
     ) -> None:
         self._card, self._progress = predictor.card, progress
         self._workers = [_Worker(predictor, time_limit_s) for _ in range(size)]
@@ -53,31 +47,28 @@ class WorkerPool:
         self._ended = False
 
     def __enter__(self) -> Self:
-        try:
-            with _ctrl_c_ignored():
-                for worker in self._workers:
-                    worker.start()
-            for worker in self._workers:
-                worker.load()
-            for done, worker in enumerate(self._workers):
-                self._progress("starting processes", done, len(self._workers))
-                worker.wait()
-                self._free.put(worker)
-            self._progress("starting processes", len(self._workers), len(self._workers))
-        except (EOFError, OSError) as error:
-            self._end()
-            raise ModelError("a worker process cannot start; is there enough memory?") from error
-        except BaseException:
-            self._end()
-            raise
+        with ExitStack() as stack:
+            stack.callback(self.__exit__)
+            try:
+                self._start()
+            except (EOFError, OSError) as error:
+                raise ModelError("a worker process cannot start; is there enough memory?") from error
+            stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
+    def _start(self) -> None:
+        with _ctrl_c_ignored():
+            for worker in self._workers:
+                worker.start()
+        for worker in self._workers:
+            worker.load()
+        for done, worker in enumerate(self._workers):
+            self._progress("starting processes", done, len(self._workers))
+            worker.wait()
+            self._free.put(worker)
+        self._progress("starting processes", len(self._workers), len(self._workers))
 
-    def _end(self) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended = True
         for worker in self._workers:
             worker.end()

@@ -46,12 +46,8 @@ _TAGS = [
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
+    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue")),
+    *(f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
     "PixelData",
 ]
 # Says that a JPEG's three components are red, green and blue as they are.
@@ -142,6 +138,5 @@ def _jpeg_2000(frame: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def _bmp(pixels: NDArray[np.uint8], colours: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(255 - pixels if colours == "MONOCHROME1" else pixels).convert("RGB").save(file, "BMP")
-    return file.getvalue()
+    positive = 255 - pixels if colours == "MONOCHROME1" else pixels
+    return images.encoded(Image.fromarray(positive).convert("RGB"), "BMP")
