@@ -267,7 +267,7 @@ class Model:
             raise DataError(f"{target}: no such target; there are {' and '.join(TARGETS)}")
         if target not in self.card.threshold:
             raise ModelError(
-                f"{self.card.identity}: was not trained for {target}: its data had no such labels"
+                f"{self.card.identity}: was not trained for {target}: its data had no {target} labels"
             )
         if _is_path(picture):
             answered, pixels = self.predictor.explain(os.fspath(picture))
@@ -767,10 +767,7 @@ def fetch_challenge(
     from melascope.fetch import challenge
     from melascope.fetch.isic_api import Archive
 
-    chosen = challenge.chosen(year.lower(), licenses)
-    for note in (f"licence of these images: {chosen.license}", chosen.note):
-        if note:
-            notify(note)
+    chosen = challenge.chosen(year, licenses, notify)
     failed = challenge.fetch(Archive.open(1, notify), chosen, Path(out), progress, notify)
     return Collection(Path(out), failed)
 

@@ -1,4 +1,4 @@
-"""`melascope explain`: where the network looked, one picture for each image."""
+"""`melascope explain`: where the network responded, one picture for each image."""
 
 import sys
 from collections.abc import Iterable
@@ -8,56 +8,50 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.options import MODEL
+import melascope as ms
+from melascope.cli.options import Images, Model
 from melascope.cli.progress import progress_bar
-from melascope.prepare.tree import images_of
 
 
 class Target(StrEnum):
-    """Whose class activation map to show."""
+    """The target of a class activation map."""
 
     MALIGNANT = "malignant"
     MELANOMA = "melanoma"
 
 
 def explain(
-    images: Annotated[list[str], typer.Argument(help="Images; folders and ZIPs are walked in sorted order.")],
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
-    model: Annotated[Path | None, MODEL] = None,
-    target: Annotated[Target, typer.Option(help="Whose class activation map to show.")] = Target.MALIGNANT,
+    images: Images,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the pictures.")],
+    model: Model = None,
+    target: Annotated[Target, typer.Option(help="Target of the class activation map.")] = Target.MALIGNANT,
 ) -> None:
     """Draw each image beside its class activation map (Grad-CAM), with label and probability.
 
-    A heat map shows where the network responded; it is not evidence. Prints the path of each picture. Exit
-    code 0: every image was read; 1: at least one could not be; 2: wrong usage, or a folder without images.
+    A heat map shows where the network responded. It is not evidence. The path of each picture is printed.
+
+    Exit code 0: every image was read. Exit code 1: an image could not be read. Exit code 2: wrong usage, or a folder
+    without images.
+
+    Examples:
+        $ melascope explain lesion.jpg --out overlays/
+        $ melascope explain images/ --out overlays/ --target melanoma
     """
-    from melascope import files
-    from melascope.errors import DataError, ModelError
-    from melascope.explain.overlay import panel
-    from melascope.infer.predictor import Predictor
-    from melascope.model.folder import SHIPPED
+    from melascope.prepare.tree import images_of
 
     locators = images_of(images)
     if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: a file; name a folder to write the pictures into")
+        raise ms.DataError(f"{out}: a file; name a folder to write the pictures into")
     failed = False
     with progress_bar() as progress:
-        predictor = Predictor.load(model or SHIPPED, progress)
-        if target not in predictor.card.threshold:
-            raise ModelError(
-                f"{predictor.card.identity}: was not trained for {target}: its data had no {target} labels"
-            )
-        names = _names(locators, out)
-        for done, (locator, name) in enumerate(zip(locators, names, strict=True), start=1):
-            answer, pixels = predictor.explain(locator)
-            progress("explaining", done, len(locators))
-            if pixels is None:
+        loaded = ms.load(model, progress=progress)
+        for number, (locator, name) in enumerate(zip(locators, _names(locators, out), strict=True), start=1):
+            try:
+                typer.echo(loaded.explain(locator, target.value).save(out / name))
+            except ms.ImageError as error:
                 failed = True
-                sys.stderr.write(f"{answer.path}: {answer.reason}\n")
-                continue
-            with files.replacing(out / name) as beside:
-                panel(pixels, answer, target).save(beside, format="PNG")
-            typer.echo(out / name)
+                sys.stderr.write(f"{error}\n")
+            progress("drawing", number, len(locators))
     raise typer.Exit(1 if failed else 0)
 
 

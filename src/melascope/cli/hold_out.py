@@ -1,41 +1,45 @@
 """`melascope hold-out`: leave-one-source-out validation, the figure of a clinic that training never saw."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from melascope.cli import recipe
+import melascope as ms
+from melascope.cli.options import Data, takes_settings
 from melascope.cli.progress import progress_bar
-from melascope.learn.settings import Settings
+from melascope.cli.table import table
 
 
-@recipe.takes_settings()
+@takes_settings()
 def hold_out(
-    data: Annotated[
-        Path, typer.Argument(help="Data set folder made by `melascope prepare`, of several sources.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for all runs; what is finished is not done again.")],
-    settings: Settings,
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for all runs.")],
+    settings: dict[str, Any],
 ) -> None:
-    """Train on all sources but one and test on that one, for each source in turn.
+    """Train without each source in turn, and test on that source.
 
-    Clinics of one data set count as one source. Of the other sources, images in one group with an image that is
-    held out are left out too. Each source gets a folder OUT/SOURCE with data/, run/ and report/, and base/ for
-    the frozen baseline; OUT/hold-out.json has the figures with their 95 % intervals, which are also printed.
+    It estimates how a model does in a clinic that it never saw. The data set needs several sources; clinics of one
+    collection count as one. Images that share a patient, a lesion or a copy with the source are left out of training.
+
+    Each source gets a folder OUT/SOURCE with data/, run/ and report/, and base/ for the frozen baseline. The figures
+    with their 95 % intervals are printed, and written to OUT/hold-out.json. If interrupted, run the same command to
+    resume.
+
+    Examples:
+        $ melascope hold-out data/ --out runs/other-clinics
     """
-    from melascope.evaluate import hold_out
-    from melascope.intervals import Figure
+    from melascope.evaluate.hold_out import NAME, STAGES
 
     with progress_bar() as progress:
-        found = hold_out.run(data, out, settings, progress)
-    for target, rows in found["targets"].items():
+        results = ms.hold_out(data, out, progress=progress, **settings)
+    for target, rows in results["targets"].items():
+        stages = [stage for stage in STAGES if stage in rows[0]]
+        figures = (
+            (row["source"], row["n"], *(ms.Figure.of(row[stage]) if row[stage] else "-" for stage in stages))
+            for row in rows
+        )
         typer.echo(f"ROC-AUC for {target}, by the source that was held out")
-        for row in rows:
-            cells = "".join(
-                f"  {name} {Figure.of(row[name]) if row[name] else '-'}"
-                for name in hold_out.STAGES
-                if name in row
-            )
-            typer.echo(f"  {row['source']:24}{row['n']:>7,}{cells}")
-    typer.echo(out / hold_out.NAME)
+        for line in table([("source", "images", *stages), *figures]):
+            typer.echo(f"  {line}")
+    typer.echo(out / NAME)

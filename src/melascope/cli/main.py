@@ -14,22 +14,18 @@ from typer.core import TyperGroup
 
 from melascope import __version__
 from melascope.cli import (
-    attribution,
     calibrate,
-    card,
+    check,
     demo,
-    doubt,
     evaluate,
     explain,
     fetch,
     former,
     hold_out,
     info,
-    investigate,
     predict,
     prepare,
     serve,
-    stress,
     train,
     tune,
 )
@@ -67,11 +63,15 @@ add(app, calibrate.calibrate, panel="Models")
 add(app, hold_out.hold_out, panel="Models")
 add(app, info.info, panel="Models")
 add(app, evaluate.evaluate, panel="Evidence")
+add(app, check.check, panel="Evidence")
 add(app, predict.predict, panel="Use")
 add(app, explain.explain, panel="Use")
 add(app, serve.serve, panel="Use")
-for old in (stress.stress, attribution.attribution, doubt.doubt, investigate.investigate, card.card):
-    add(app, old, hidden=True)
+add(app, former.stress, hidden=True)
+add(app, former.attribution, hidden=True)
+add(app, former.doubt, hidden=True)
+add(app, former.investigate, hidden=True)
+add(app, former.card, hidden=True)
 app.add_typer(former.model, name="model", hidden=True)
 
 

@@ -1,14 +1,126 @@
-"""Options that several verbs share."""
+"""Arguments and options that several verbs share, and those of a training."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from enum import StrEnum
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-MODEL = typer.Option(
-    help="A .keras file, the stem of one, or a run folder (default: the shipped finetuned_model)."
-)
-RUN = typer.Argument(help="A run folder, a .keras file, or the stem of one.")
-DATA = typer.Argument(help="Data set folder made by `melascope prepare`.")
-REPORT = typer.Option(help="Report folder.")
-SPLIT = typer.Option(help="`all` suits a data set the model never met.")
-RAY = typer.Option(
-    help="Spread the work over a Ray cluster: HOST:PORT, auto, or local. Its machines share the files' paths."
-)
+from melascope.learn.settings import Settings
+
+
+class Split(StrEnum):
+    """The images to evaluate on."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+    ALL = "all"
+
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Data set folder, made by `melascope prepare`.")]
+Images = Annotated[
+    list[str], typer.Argument(metavar="IMAGE...", help="Images, and folders or ZIPs of images.")
+]
+Run = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A run folder, a .keras file, or its path without the ending.")
+]
+Report = Annotated[
+    Path, typer.Argument(metavar="REPORT", help="Report folder, made by `melascope evaluate`.")
+]
+
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A run folder, a .keras file, or its path without the ending (default: the shipped model).",
+    ),
+]
+Sensitivity = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE", help="Use the operating point of this sensitivity, such as 0.89 (default: 0.95)."
+    ),
+]
+ReportOut = Annotated[Path, typer.Option(metavar="FOLDER", help="Report folder.")]
+SplitOption = Annotated[
+    Split, typer.Option(help="The split to evaluate; `all` is for data the model never met.")
+]
+Masks = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Folder or ZIP of lesion masks, named by image id.")
+]
+Band = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="Probabilities between which a decision is weak, such as 0.45,0.55 (default: where the model can rule "
+        "out neither answer).",
+    ),
+]
+HoldOut = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="hold-out.json of `melascope hold-out`, with the same settings and data."
+    ),
+]
+Refuse = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATH",
+        help="Folder or ZIP of images that the model must refuse. May be given several times.",
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Spread the work over a Ray cluster: HOST:PORT, auto, or local. All machines must see the same files.",
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Random seed.")]
+
+_METAVARS: dict[object, str | None] = {
+    int: "N",
+    float: "X",
+    float | None: "X",
+    str: "NAME",
+    str | None: "NAME",
+}
+
+
+def takes_settings(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb an option for each field of `Settings`, in place of its parameter `settings`, a dictionary.
+
+    Args:
+        defaults: of options, where they differ from those of `Settings`.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        own = [parameter for parameter in signature(verb).parameters.values() if parameter.name != "settings"]
+        options = [
+            Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                default=defaults.get(field.name, field.default),
+                annotation=Annotated[
+                    field.type, typer.Option(metavar=_METAVARS.get(field.type), **field.metadata)
+                ],
+            )
+            for field in fields(Settings)
+        ]
+
+        @wraps(verb)
+        def with_settings(**given: Any) -> None:
+            settings = {option.name: given.pop(option.name) for option in options}
+            verb(**given, settings=settings)
+
+        # From these Typer reads each option's type, help and default.
+        with_settings.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
+        with_settings.__annotations__ = {item.name: item.annotation for item in (*own, *options)}
+        return with_settings
+
+    return decorate

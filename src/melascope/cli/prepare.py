@@ -3,17 +3,16 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import melascope as ms
+from melascope.cli.options import Seed
 from melascope.cli.progress import progress_bar
-from melascope.errors import DataError
+from melascope.cli.table import table
 
-if TYPE_CHECKING:
-    from melascope.prepare.pipeline import Summary
-
-_NAMED = 5
+_MAX_NAMED = 5
 
 
 def prepare(
@@ -24,65 +23,75 @@ def prepare(
             help="Folders or ZIPs of images, and CSVs: class folders, ISIC Archive exports, challenge files.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Data set folder; a killed run goes on with the same command.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Data set folder.")],
     keep_splits: Annotated[
-        bool, typer.Option("--keep-splits", help="Take the splits the data came with; leaks are an error.")
+        bool,
+        typer.Option("--keep-splits", help="Keep the splits that the data came with; leaks are an error."),
     ] = False,
     allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Keep splits that leak; figures from them mean nothing.")
+        bool, typer.Option("--allow-leaks", help="Accept splits that leak; figures from them mean nothing.")
     ] = False,
     fractions: Annotated[
-        str, typer.Option(help="Share of the images for train, validation and test.")
+        str, typer.Option(metavar="X,Y,Z", help="Shares of the images for train, validation and test.")
     ] = "0.7,0.15,0.15",
-    seed: Annotated[int, typer.Option(help="Same seed, same splits.")] = 0,
+    seed: Seed = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read images (default: one a core).")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Processes that read images (default: one per core)."),
     ] = None,
 ) -> None:
-    """Make a data set: every image checked, labelled, grouped with its copies, split by group, and audited.
+    """Make a data set of images: check, label, group and split them, and audit the result.
 
-    Writes manifest.parquet, audit.json and audit.html. Images stay where they are.
+    Copies, and images of one lesion or one patient, form a group, and a group lies in one split. The audit looks for
+    shortcuts that let a model cheat.
+
+    Writes manifest.parquet, audit.json and audit.html. Images stay where they are. If interrupted, run the same command
+    to resume.
+
+    Exit code 1: an image could not be read; each is named.
+
+    Examples:
+        $ melascope prepare images/ --out data/
+        $ melascope prepare archive.zip clinic/ labels.csv --out data/
     """
-    from melascope.prepare import pipeline
-    from melascope.prepare.splits import Options
-    from melascope.report import audit
-
     try:
         shares = [float(share) for share in fractions.split(",")]
     except ValueError as error:
-        raise DataError(f"--fractions {fractions}: give three numbers, such as 0.7,0.15,0.15") from error
+        raise ms.DataError(f"--fractions {fractions}: give three numbers, such as 0.7,0.15,0.15") from error
     with progress_bar() as progress:
-        summary = pipeline.prepare(
+        data = ms.prepare(
             sources,
             out,
-            Options(keep_splits, allow_leaks, shares, seed),
+            keep_splits=keep_splits,
+            allow_leaks=allow_leaks,
+            fractions=shares,
+            seed=seed,
             jobs=jobs,
-            publish=audit.write,
             progress=progress,
         )
-    for table in summary.audit["inputs"]["tables_passed_over"]:
-        sys.stderr.write(f"passed over {table['path']}: {table['reason']}\n")
-    if summary.unchanged:
+    for ignored in data.audit["inputs"]["tables_passed_over"]:
+        sys.stderr.write(f"passed over {ignored['path']}: {ignored['reason']}\n")
+    if data.unchanged:
         sys.stderr.write(f"{out}: unchanged since the last run\n")
-    for line in _lines(summary):
+    for line in _lines(data):
         typer.echo(line)
-    typer.echo(out / "audit.html")
-    unreadable = summary.table[summary.table["excluded"].str.startswith("unreadable")]
+    typer.echo(data.page)
+    unreadable = data.table[data.table["excluded"].str.startswith("unreadable")]
     if len(unreadable):
-        for path, why in unreadable[["path", "excluded"]].head(_NAMED).itertuples(index=False):
+        for path, why in unreadable[["path", "excluded"]].head(_MAX_NAMED).itertuples(index=False):
             sys.stderr.write(f"{path}: {why}\n")
-        if len(unreadable) > _NAMED:
-            sys.stderr.write(f"... and {len(unreadable) - _NAMED} more, all named in {out / 'audit.html'}\n")
+        if len(unreadable) > _MAX_NAMED:
+            sys.stderr.write(f"... and {len(unreadable) - _MAX_NAMED} more, all named in {data.page}\n")
         raise typer.Exit(1)
 
 
-def _lines(summary: "Summary") -> Iterator[str]:
+def _lines(data: "ms.Dataset") -> Iterator[str]:
     from melascope.manifest import SPLITS
 
-    table, audit = summary.table, summary.audit
-    reasons = table["excluded"].str.replace("^unreadable:.*", "unreadable", regex=True)
-    used = table[reasons == ""]
-    yield f"{len(table):>9,} images"
+    images, audit = data.table, data.audit
+    reasons = images["excluded"].str.replace("^unreadable:.*", "unreadable", regex=True)
+    used = images[reasons == ""]
+    yield f"{len(images):>9,} images"
     for reason, count in reasons[reasons != ""].value_counts().items():
         yield f"{count:>9,} excluded: {reason}"
     yield f"{len(used):>9,} usable, in {used['group'].nunique():,} groups"
@@ -93,13 +102,13 @@ def _lines(summary: "Summary") -> Iterator[str]:
             if read[what]:
                 yield f"{read[what]:>9,} {what.replace('_', ' ')} in {Path(read['path']).name}"
     yield ""
-    yield f"{'split':12}{'images':>9}{'malignant':>11}{'benign':>9}{'unknown':>9}{'melanoma':>10}"
+    rows: list[tuple[object, ...]] = [("split", "images", "malignant", "benign", "unknown", "melanoma")]
     for split in SPLITS:
-        dealt = used[used["split"] == split]
-        malignant, melanoma = dealt["malignant"], dealt["melanoma"]  # sums pass over what is missing
-        counts = (len(dealt), malignant.sum(), (~malignant).sum(), malignant.isna().sum(), melanoma.sum())
-        cells = zip(counts, (9, 11, 9, 9, 10), strict=True)
-        yield f"{split:12}" + "".join(f"{count:>{width},}" for count, width in cells)
+        part = used[used["split"] == split]
+        malignant, melanoma = part["malignant"], part["melanoma"]  # sums skip what is missing
+        unknown = malignant.isna().sum()
+        rows.append((split, len(part), malignant.sum(), (~malignant).sum(), unknown, melanoma.sum()))
+    yield from table(rows)
     yield ""
     for verdict in audit["verdicts"]:
         yield f"{verdict['level'].upper():5}{verdict['title']}. {verdict['text']}"

@@ -9,61 +9,65 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.options import MODEL
+import melascope as ms
+from melascope.cli.options import Model, Sensitivity
 from melascope.cli.progress import progress_bar
-from melascope.errors import DataError
 
 _TOKEN = "MELASCOPE_TOKEN"  # noqa: S105  # its name
-_SHORTEST = 16
-_MOST = 8  # a thousand images a second; the memory of more is asked for
+_MIN_TOKEN = 16  # characters
+_MAX_DEFAULT = 8  # processes answer a thousand images a second; more need memory that a user should know of
 
 
 def serve(
-    model: Annotated[Path | None, MODEL] = None,
+    model: Model = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; all but loopback need a token.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on. All but loopback need a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free port.")] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option(help=f"File with the token that requests must bear; else the variable {_TOKEN}."),
+        typer.Option(
+            metavar="FILE",
+            help=f"File with the token that requests must bear (default: the variable {_TOKEN}).",
+        ),
     ] = None,
-    sensitivity: Annotated[
-        float | None, typer.Option(help="Operating point of the model to use, such as 0.89 (default: 0.95).")
-    ] = None,
+    sensitivity: Sensitivity = None,
     jobs: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             max=256,
-            help=f"Processes that judge images, of 150 MB each (default: one a core, {_MOST} at most).",
+            help=f"Processes that classify images, 150 MB each (default: one per core, at most {_MAX_DEFAULT}).",
         ),
     ] = None,
 ) -> None:
-    """Serve a page and a REST API: label and calibrated probability, or a refusal, for each image sent.
+    """Serve a page and a REST API that classify the images sent to them.
 
-    Prints the address. Images are kept in memory only, and nothing of them is logged. Ctrl-C or SIGTERM ends
-    it, after the answers in flight.
+    Prints the address. Images stay in memory, and nothing of them is logged. Ctrl-C or SIGTERM ends the server, after
+    the answers in flight.
+
+    Examples:
+        $ melascope serve
+        $ melascope serve --model runs/first --host 0.0.0.0 --token-file token.txt
     """
-    from melascope.web import server  # first, as it tells what is missing
+    from melascope.web import server  # first, since it says which packages are missing
 
     token = _token(token_file)
     near = server.is_loopback(host)
     if token is None and not near:
-        raise DataError(
+        raise ms.DataError(
             f"{host}: others could reach this address, so requests must bear a token; "
             f"give --token-file FILE or set {_TOKEN}"
         )
     from melascope.images import CORES
-    from melascope.infer.predictor import Predictor
-    from melascope.model.folder import SHIPPED
     from melascope.web.app import create_app
     from melascope.web.workers import WorkerPool
 
-    size = jobs or min(CORES, _MOST)
+    size = jobs or min(CORES, _MAX_DEFAULT)
     with ExitStack() as stack:
         with progress_bar() as progress:
-            predictor = Predictor.load(model or SHIPPED, progress, sensitivity)
+            predictor = ms.load(model, sensitivity, progress).predictor
             listening = stack.enter_context(server.listen(host, port))
             pool = stack.enter_context(WorkerPool(predictor, size, progress))
         app = create_app(predictor.card, pool, size, token, server.names_of(host) if near else None)
@@ -85,12 +89,12 @@ def _token(file: Path | None) -> str | None:
         try:
             token = file.read_text(encoding="ascii")
         except (OSError, ValueError) as error:
-            raise DataError(
+            raise ms.DataError(
                 f"{file}: cannot be read as a token ({getattr(error, 'strerror', None) or 'not ASCII'})"
             ) from error
     if token is None:
         return None
     token = token.strip()
-    if len(token) < _SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
-        raise DataError(f"{source}: a token has at least {_SHORTEST} ASCII characters, without spaces")
+    if len(token) < _MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ms.DataError(f"{source}: a token has at least {_MIN_TOKEN} ASCII characters, without spaces")
     return token

@@ -1,33 +1,35 @@
-"""`melascope train`: from a data set folder to a model and its card."""
+"""`melascope train`: from a data set folder to a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from melascope.cli import recipe
-from melascope.cli.options import DATA
+import melascope as ms
+from melascope.cli.options import Data, Refuse, takes_settings
 from melascope.cli.progress import progress_bar
-from melascope.learn.settings import Settings
 
 
-@recipe.takes_settings()
+@takes_settings()
 def train(
-    data: Annotated[Path, DATA],
-    out: Annotated[
-        Path, typer.Option(help="Run folder. Run the same command to resume a run that was interrupted.")
-    ],
-    settings: Settings,
-    refuse: Annotated[list[str] | None, recipe.REFUSE] = None,
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Run folder.")],
+    settings: dict[str, Any],
+    refuse: Refuse = None,
 ) -> None:
-    """Train a network: first a linear head on the frozen backbone, then everything at a low rate.
+    """Train a model on a data set.
 
-    Writes model.keras, its card model.json, its gate model.gate.npz, model.onnx for prediction, history.csv, and
-    base.*: the same network before fine-tuning, which is the baseline to beat.
+    First a linear head is trained on the frozen backbone, then the whole network at a low rate. If interrupted, run the
+    same command to resume.
+
+    Writes model.keras, its card model.json, its gate model.gate.npz, model.onnx for predictions, and history.csv. With
+    a pretrained backbone it also writes base.*: the frozen network, which is the baseline to beat.
+
+    Examples:
+        $ melascope train data/ --out runs/first
+        $ melascope train data/ --out runs/small --backbone MobileNetV2 --size 160
     """
-    from melascope.learn.training import train
-
     with progress_bar() as progress:
-        made = train(data, out, settings, progress, refuse=recipe.refused(refuse))
-    for path in made:
+        model = ms.train(data, out, refuse=refuse or (), progress=progress, **settings)
+    for path in (*out.glob("base.keras"), model.files.keras):
         typer.echo(path)

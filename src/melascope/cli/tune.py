@@ -2,14 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from melascope.cli import recipe
-from melascope.cli.options import DATA, RAY
+import melascope as ms
+from melascope.cli.options import Data, Ray, takes_settings
 from melascope.cli.progress import progress_bar
-from melascope.learn.settings import Settings
 
 
 class Sampler(StrEnum):
@@ -19,41 +18,47 @@ class Sampler(StrEnum):
     TPE = "tpe"
 
 
-@recipe.takes_settings(epochs=16)
+@takes_settings(epochs=16)
 def tune(
-    data: Annotated[Path, DATA],
-    out: Annotated[Path, typer.Option(help="Search folder; the same command goes on, or helps.")],
-    settings: Settings,
-    trials: Annotated[int, typer.Option(min=1, help="In all; more than before goes on with a search.")] = 20,
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Search folder.")],
+    settings: dict[str, Any],
+    trials: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Trials in all. A higher number extends a search.")
+    ] = 20,
     search: Annotated[
-        str,
-        typer.Option(help="What to search: all, or some of the names below with commas between."),
+        str, typer.Option(metavar="NAMES", help="Settings to search, separated by commas; or all.")
     ] = "all",
     sampler: Annotated[
         Sampler, typer.Option(help="tpe learns from earlier trials (Bergstra et al. 2011).")
     ] = Sampler.RANDOM,
-    ray: Annotated[str | None, RAY] = None,
+    ray: Ray = None,
 ) -> None:
-    """Try settings drawn at random; most trials are stopped early, the best model is kept.
+    """Search for good settings, and keep the best model.
 
-    Searched are rate, dropout, epochs (up to --epochs), weight_decay, augmentation, label_smoothing and, unless
-    --weights is none, unfrozen. What is not searched is taken from the options. Trials are judged by the mean
-    ROC-AUC of the targets on validation.
+    Each trial draws its settings at random. Poor trials are stopped early. A trial's score is the mean ROC-AUC of both
+    targets on validation.
 
-    The same command in a second terminal works on the same search. Killed, it goes on where it was. OUT becomes
-    a run folder with the best model, trials.csv and search.html.
+    `all` means rate, dropout, epochs (up to --epochs), weight_decay, augmentation and label_smoothing; and unfrozen,
+    unless --weights is none. What is not searched is taken from the options.
+
+    Run the same command again to resume a search, or in a second terminal to share the work. OUT becomes a run folder
+    with the best model, trials.csv and search.html.
+
+    Examples:
+        $ melascope tune data/ --out runs/search --trials 40
+        $ melascope tune data/ --out runs/rates --search rate,dropout --epochs 8
     """
-    from melascope.learn import search as searching
-    from melascope.report import search as page
-
-    names = searching.searchable(settings) if search == "all" else tuple(search.split(","))
-    asked = searching.Search(settings, names, trials, sampler.value)
     with progress_bar() as progress:
-        found = (
-            searching.search_on_ray(data, out, asked, ray, progress)
-            if ray
-            else searching.search(data, out, asked, progress)
+        model = ms.tune(
+            data,
+            out,
+            trials=trials,
+            search=search.split(","),
+            sampler=sampler.value,
+            ray=ray,
+            progress=progress,
+            **settings,
         )
-        page.write(found, asked, out)
-    for path in (*found.models, out / searching.TRIALS, out / page.PAGE):
+    for path in (*out.glob("base.keras"), model.files.keras, out / "trials.csv", out / "search.html"):
         typer.echo(path)

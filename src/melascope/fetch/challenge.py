@@ -126,16 +126,25 @@ _PERMISSIVE_2024 = Challenge(
 )
 
 
-def chosen(year: str, licenses: Sequence[str] = ()) -> Challenge:
+def chosen(year: str, licenses: Sequence[str] = (), notify: Notify = quiet) -> Challenge:
     """A challenge, or the part of it under one of some licences.
+
+    Args:
+        year: a key of `CHALLENGES`, in capitals or not.
+        licenses: any, if empty.
+        notify: called with sentences about its licence and its images.
 
     Raises:
         DataError: if there is no such challenge, or no part under such a licence.
     """
+    year = year.lower()
     if year not in CHALLENGES:
         raise DataError(f"{year}: no challenge with images to classify; there are {', '.join(CHALLENGES)}")
     for challenge in (CHALLENGES[year], *([_PERMISSIVE_2024] if year == "2024" else [])):
         if not licenses or challenge.license in licenses:
+            notify(f"licence of these images: {challenge.license}")
+            if challenge.note:
+                notify(challenge.note)
             return challenge
     raise DataError(f"--license {','.join(licenses)}: the challenge {year} is {CHALLENGES[year].license}")
 

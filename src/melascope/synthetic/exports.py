@@ -4,9 +4,11 @@ import csv
 import io
 import multiprocessing
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +18,9 @@ from melascope.images import encoded, to_pixels
 from melascope.progress import Progress, silent
 from melascope.synthetic.camera import Style
 from melascope.synthetic.drawing import CARCINOMA, KERATOSIS, MELANOMA, NEVUS, draw
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LEVELS = {
     NEVUS: ("Benign", "Benign melanocytic proliferations", "Nevus"),
@@ -60,6 +65,55 @@ class Truth:
     synthetic: list[str] = field(default_factory=list)
     """Images whose row says so. The other rows do not, or there would be nothing to learn from."""
     indeterminate: list[str] = field(default_factory=list)
+
+    def check(self, audit: dict[str, Any], table: "pd.DataFrame", shortcut: float) -> list[tuple[str, bool]]:
+        """Check that an audit detects each planted fault.
+
+        Args:
+            audit: what `audit.json` holds.
+            table: the manifest.
+            shortcut: ROC-AUC of a pixel probe, at the lower end of its interval, from which on there is a shortcut.
+
+        Returns:
+            For each fault its description, and whether it was detected and dealt with.
+        """
+        rows = table.drop_duplicates("image_id").set_index("image_id")
+        kinds = {frozenset(pair["images"]): pair["kind"] for pair in audit["duplicates"]["pairs"]}
+
+        def copies(pair: Sequence[str], kind: str) -> bool:
+            return kinds.get(frozenset(pair)) == kind and len(set(rows.loc[list(pair), "group"])) == 1
+
+        def excluded(name: str, reason: str) -> bool:
+            entries = (entry for why, entry in audit["excluded"].items() if why.startswith(reason))
+            return any(name in path for entry in entries for path in entry["images"])
+
+        probes = (probe for probe in audit["probes"]["malignant"] if probe["name"] != "file")
+        lows = [probe["within_sources"]["low"] for probe in probes]
+        together = [rows.loc[names] for names in self.lesions.values()]
+        unsure = rows.loc[self.indeterminate]
+        return [
+            *((f"exact copy {b} of {a}", copies((a, b), "exact")) for a, b in self.exact_duplicates),
+            *(
+                (f"{how} copy {b} of {a}", copies((a, b), "near"))
+                for how, (a, b) in self.near_duplicates.items()
+            ),
+            (
+                f"{len(together)} lesions with several images, each kept in one split",
+                all(len(set(part["group"])) == len(set(part["split"])) == 1 for part in together),
+            ),
+            *(
+                (f"{how} named {name}.jpg", excluded(name, "unreadable"))
+                for name, how in self.damaged.items()
+            ),
+            *(
+                (f"not dermoscopic: {name}", excluded(name, "not dermoscopic"))
+                for name in self.not_dermoscopic
+            ),
+            *((f"altered: {name}", excluded(name, "altered")) for name in self.altered),
+            *((f"synthetic: {name}", excluded(name, "synthetic")) for name in self.synthetic),
+            (f"indeterminate, not benign: {', '.join(unsure.index)}", bool(unsure["malignant"].isna().all())),
+            (f"the shortcut: {self.shortcut}", any(low is not None and low >= shortcut for low in lows)),
+        ]
 
 
 @dataclass(frozen=True)
