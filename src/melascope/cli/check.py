@@ -1,7 +1,7 @@
 """`melascope check`: the chapters of a report."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,8 +13,8 @@ from melascope.cli.progress import progress_bar
 from melascope.cli.table import table
 
 
-class Name(StrEnum):
-    """A chapter."""
+class Chapter(StrEnum):
+    """A chapter of a report."""
 
     STRESS = "stress"
     LESION = "lesion"
@@ -26,7 +26,8 @@ class Name(StrEnum):
 def check(
     report: Report,
     chapters: Annotated[
-        list[Name] | None, typer.Argument(metavar="[CHAPTER...]", help="stress, lesion, doubt, cases, card.")
+        list[Chapter] | None,
+        typer.Argument(metavar="CHAPTER", help="stress, lesion, doubt, cases, card.", show_choices=False),
     ] = None,
     masks: Masks = None,
     images: Annotated[
@@ -165,4 +166,10 @@ def _cases(findings: Any) -> Iterator[str]:
     yield from table([("cases", "images"), *((name, len(table_)) for name, table_ in rows.items())])
 
 
-_LINES = {"stress": _stress, "lesion": _lesion, "doubt": _doubt, "cases": _cases, "card": lambda _: ()}
+_LINES: dict[str, Callable[[Any], Iterable[str]]] = {
+    "stress": _stress,
+    "lesion": _lesion,
+    "doubt": _doubt,
+    "cases": _cases,
+    "card": lambda _: (),
+}

@@ -130,7 +130,7 @@ def challenge(
 def zips(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="URL_OR_FILE...", help="Addresses of ZIPs, or files on this machine."),
+        typer.Argument(metavar="ADDRESS", help="Addresses of ZIPs, or files on this machine."),
     ],
     out: Out,
 ) -> None:

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -97,7 +97,7 @@ def _renamed(old: str, new: str) -> None:
     )
 
 
-def _check(chapter: str, model: Path, data: Path, out: Path, split: Split, **options: object) -> None:
+def _check(chapter: str, model: Path, data: Path, out: Path, split: Split, **options: Any) -> None:
     """Measure a chapter of the evaluation in a report folder; where there is none, it is made."""
     from melascope.evaluate.predictions import METRICS
 

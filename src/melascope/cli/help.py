@@ -2,8 +2,17 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
+
+
+class _Verb(TyperCommand):
+    """Shows arguments without the braces that Typer puts around those that are required."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
 def add(
@@ -26,6 +35,7 @@ def add(
     paragraphs = (paragraph.replace("\n", " ") for paragraph in text.split("\n\n"))  # the terminal wraps them
     register = app.command(
         name,
+        cls=_Verb,
         help="\n\n".join(paragraphs),
         epilog=(title + examples).strip() or None,
         rich_help_panel=panel,

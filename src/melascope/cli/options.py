@@ -23,9 +23,7 @@ class Split(StrEnum):
 
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Data set folder, made by `melascope prepare`.")]
-Images = Annotated[
-    list[str], typer.Argument(metavar="IMAGE...", help="Images, and folders or ZIPs of images.")
-]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, and folders or ZIPs of images.")]
 Run = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A run folder, a .keras file, or its path without the ending.")
 ]
@@ -48,7 +46,10 @@ Sensitivity = Annotated[
 ]
 ReportOut = Annotated[Path, typer.Option(metavar="FOLDER", help="Report folder.")]
 SplitOption = Annotated[
-    Split, typer.Option(help="The split to evaluate; `all` is for data the model never met.")
+    Split,
+    typer.Option(
+        metavar="NAME", help="train, validation, test, or all, which is for data that the model never met."
+    ),
 ]
 Masks = Annotated[
     Path | None, typer.Option(metavar="PATH", help="Folder or ZIP of lesion masks, named by image id.")

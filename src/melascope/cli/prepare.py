@@ -19,7 +19,7 @@ def prepare(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Folders or ZIPs of images, and CSVs: class folders, ISIC Archive exports, challenge files.",
         ),
     ],

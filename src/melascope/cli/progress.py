@@ -5,37 +5,30 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
-
 from melascope.progress import Progress
 
-_PATIENCE_S = 2.0  # what takes less needs no progress
+_PATIENCE_S = 2.0  # a stage that takes less needs no progress
 
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Give the function that the stages below tell how far they are."""
+    """The callback of a bar on standard error, for as long as the block runs."""
     if not sys.stderr.isatty():
         yield _lines()
         return
+    # Imported here, since most verbs end before they need a bar.
+    from rich import progress as rich
+    from rich.console import Console
+
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, rich.TaskID] = {}
 
         def progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
