@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from melascope import manifest
-from melascope.cli.demo import check
 from melascope.infer.answer import COLUMNS
 from melascope.model.card import Card
+from melascope.prepare.verdicts import SHORTCUT
 from melascope.synthetic import Truth
 
 MELASCOPE = Path(sys.executable).with_name("melascope")
@@ -40,8 +40,8 @@ def test_the_whole_chain_runs_and_says_how(quick):
     result, out = quick
     assert result.returncode == 0, result.stdout + result.stderr
     told = re.findall(r"^\$ melascope (\w+)", result.stdout, flags=re.MULTILINE)
-    assert told == ["prepare", "train", "evaluate", "investigate", "explain", "predict"]
-    assert "Planted faults found by the audit: 17 of 17" in result.stdout
+    assert told == ["prepare", "train", "evaluate", "check", "explain", "predict"]
+    assert "Planted faults that the audit found: 17 of 17" in result.stdout
     assert "MISSED" not in result.stdout
     assert f"The report: {Path('demo') / 'report' / 'report.html'}" in result.stdout
     assert "Traceback" not in result.stderr
@@ -93,10 +93,10 @@ def test_a_missed_fault_is_told(quick):
     truth = Truth(**json.loads((out / "raw" / "truth" / "truth.json").read_text(encoding="utf-8")))
     blind = {"duplicates": {"pairs": []}, "excluded": {}, "probes": {"malignant": []}}
     table = manifest.read(out / "data")
-    found = [what.partition(" ")[0] for what, ok in check(truth, blind, table) if ok]
+    found = [what.partition(" ")[0] for what, ok in truth.check(blind, table, SHORTCUT) if ok]
     assert found == [str(len(truth.lesions)), "indeterminate,"]  # these the manifest tells
     apart = table.assign(group=table["image_id"], malignant=False)
-    assert not any(ok for _, ok in check(truth, blind, apart))
+    assert not any(ok for _, ok in truth.check(blind, apart, SHORTCUT))
 
 
 def test_a_folder_that_is_not_a_demo_is_left_alone(tmp_path):

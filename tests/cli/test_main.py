@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from helpers.commands import verbs, wrong
 from melascope import __version__
 from melascope.cli.main import app
 
@@ -17,7 +18,7 @@ PANELS = {
     "Start here": ["demo"],
     "Data": ["fetch", "prepare"],
     "Models": ["train", "tune", "calibrate", "hold-out", "info"],
-    "Evidence": ["evaluate"],
+    "Evidence": ["evaluate", "check"],
     "Use": ["predict", "explain", "serve"],
 }
 VERBS = [verb for verbs in PANELS.values() for verb in verbs]
@@ -47,11 +48,32 @@ def test_both_spellings_of_help_and_version(run_command):
     assert run_command("-V").stdout == run_command("--version").stdout == f"melascope {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_of_a_verb_is_whole(verb):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fetch", "isic"],
+        ["fetch", "challenge"],
+        ["fetch", "zip"],
+        *([verb] for verb in VERBS if verb != "fetch"),
+    ],
+    ids=" ".join,
+)
+def test_help_of_a_verb_fits_and_ends_with_examples(words):
     for columns in (80, 120):
-        text = help_of(verb, columns=columns)
+        text = help_of(*words, columns=columns)
         assert max(map(len, text.splitlines())) <= columns
+        assert not set("{}") & set(text)
+        examples = text.partition("Examples:")[2].split("$ ")
+        assert len(examples) > 1
+        for example in examples[1:]:
+            assert wrong(f"$ {example.partition(chr(10))[0].strip()}", verbs()) is None
+            assert example.startswith(f"melascope {' '.join(words)}")
+
+
+def test_paragraphs_of_help_fill_the_line():
+    text = help_of("tune", columns=120)
+    paragraph = text[text.index("Run the same command") : text.index("╭─ Arguments")].strip()
+    assert len(paragraph.splitlines()) == 2  # the docstring breaks it elsewhere
 
 
 def test_the_shell_completes_verbs():
@@ -66,8 +88,16 @@ def test_the_shell_completes_verbs():
 
 
 def test_former_names_are_hidden():
-    commands = get_command(app).commands
-    assert {name for name, command in commands.items() if command.hidden} == set(commands) - set(VERBS)
+    hidden = {name for name, command in get_command(app).commands.items() if command.hidden}
+    assert hidden == {"stress", "attribution", "doubt", "investigate", "card", "model"}
+
+
+def test_a_missing_package_is_one_line_that_names_the_extra(tmp_path):
+    code = "import sys; sys.modules['pandas'] = None\nimport melascope.__main__"
+    words = [sys.executable, "-c", code, "check", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "melascope: this needs the package pandas; pip install 'melascope[data]'\n"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +106,8 @@ def test_former_names_are_hidden():
         ["prepare", "missing", "--out", "data"],
         ["train", "missing", "--out", "run", "--weights", "none"],
         ["evaluate", "missing", "missing", "--out", "report"],
-        ["investigate", "missing"],
+        ["check", "missing"],
+        ["info", "missing"],
         ["explain", "a.jpg", "--model", "missing", "--out", "out"],
         ["predict", "a.jpg", "--model", "missing"],
     ],

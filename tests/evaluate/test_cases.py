@@ -161,7 +161,7 @@ def test_the_command_writes_the_table_and_the_page(report, tmp_path):
     assert result.exit_code == 0, result.exception
     lines = result.stdout.splitlines()
     assert lines[-1] == str(tmp_path / "out" / "cases.html")
-    counts = {line[:17].strip(): int(line[17:]) for line in lines[:4]}
+    counts = {line.rpartition("  ")[0].strip(): int(line.rpartition(" ")[2]) for line in lines[:4]}
     review = pd.read_csv(tmp_path / "out" / "suspected_labels.csv")
     assert counts.pop("suspected labels") == len(review)
     predictions = pd.read_parquet(report / "predictions.parquet")

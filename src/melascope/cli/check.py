@@ -163,7 +163,7 @@ def _cases(findings: Any) -> Iterator[str]:
         "false positives": findings.alarms,
         "suspected labels": findings.suspected,
     }
-    yield from table([("cases", "images"), *((name, len(table_)) for name, table_ in rows.items())])
+    yield from table([(name, len(found)) for name, found in rows.items()])
 
 
 _LINES: dict[str, Callable[[Any], Iterable[str]]] = {
