@@ -47,6 +47,7 @@ def write(result: Result, asked: Search, out: Path) -> Path:
         drawings=drawings,
         names=asked.names,
         given=asked.settings,
+        sampler=asked.sampler,
         rows=result.trials.sort_values("score", ascending=False).to_dict("records"),
         states=result.trials["state"].value_counts().to_dict(),
         epochs=int(result.trials["epochs_run"].sum()),
