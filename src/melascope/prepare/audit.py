@@ -17,7 +17,7 @@ from melascope.prepare.verdicts import verdicts
 from melascope.progress import Progress, silent
 
 _COUNTED = ("diagnosis", "year", "source", "modality", "sex", "site", "skin_type", "license", "confirmed_by")
-_EXAMPLES = 24  # pairs or images of each kind that are named
+_MAX_EXAMPLES = 24  # pairs or images of each kind that are named
 _MAX_NAMED = 1000  # excluded images that are named for one reason
 
 
@@ -121,7 +121,7 @@ def _leaks(used: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any] | None:
             "images": len(mine),
             "any": int(any_of.sum()),
             "by": {name: int(column.sum()) for name, column in leaking.items()},
-            "first": mine["image_id"][any_of].head(_EXAMPLES).tolist(),
+            "first": mine["image_id"][any_of].head(_MAX_EXAMPLES).tolist(),
         }
     return leaks
 
@@ -147,7 +147,7 @@ def _duplicates(records: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
         clash |= (one != other).fillna(False).to_numpy(dtype=bool)
     near = pairs[pairs["kind"] == "near"].sort_values("similarity")
     shown = (
-        near.iloc[np.unique(np.linspace(0, max(len(near) - 1, 0), _EXAMPLES).astype(int))]
+        near.iloc[np.unique(np.linspace(0, max(len(near) - 1, 0), _MAX_EXAMPLES).astype(int))]
         if len(near)
         else near
     )
@@ -159,7 +159,10 @@ def _duplicates(records: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
             {"sources": [str(a), str(b)], "kind": str(kind), "pairs": len(rows)}
             for (a, b, kind), rows in kinds.groupby(["a", "b", "kind"], sort=True)
         ],
-        "conflicting_labels": {"n": int(clash.sum()), "pairs": _pairs(records, pairs[clash].head(_EXAMPLES))},
+        "conflicting_labels": {
+            "n": int(clash.sum()),
+            "pairs": _pairs(records, pairs[clash].head(_MAX_EXAMPLES)),
+        },
         "similarity": {
             "from": bins[:-1].tolist(),
             "pairs": np.histogram(near["similarity"].astype(float), bins)[0].tolist(),

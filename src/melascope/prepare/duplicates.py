@@ -26,9 +26,9 @@ TRANSFORMS = tuple(
 CERTAIN = 0.92  # correlation of detail from which on a pair is a copy
 LIKELY = 0.72  # from here on it is one if it stands out
 MARGIN = 0.10  # by so much, over the next best match of either image
-_CANDIDATE = 0.6  # correlation at a third of the resolution
-_PLAUSIBLE = 0.35  # correlation before small shifts are tried
-_SHIFT = 2  # pixels of 64
+_MIN_COARSE = 0.6  # correlation at a third of the resolution
+_MIN_UNSHIFTED = 0.35  # correlation before small shifts are tried
+_MAX_SHIFT = 2  # pixels of 64
 _EDGE = 12  # pixels of 64 left out on each side: frames and dark corners look alike on all images of a clinic
 _BLOCK, _CHUNK = 2048, 512
 
@@ -96,7 +96,7 @@ def _candidates(detail: NDArray[np.int8], progress: Progress) -> Iterator[NDArra
     for number in range(len(TRANSFORMS)):
         theirs = _unit(_transform(coarse, number))
         for start in range(0, n, _BLOCK):
-            i, j = np.nonzero(mine[start : start + _BLOCK] @ theirs[start:].T > _CANDIDATE)
+            i, j = np.nonzero(mine[start : start + _BLOCK] @ theirs[start:].T > _MIN_COARSE)
             later = j > i
             i, j = i[later] + start, j[later] + start
             yield np.stack([i, j, np.full(len(i), number)], axis=1)
@@ -109,7 +109,7 @@ def _verify(detail: NDArray[np.int8], pairs: pd.DataFrame, progress: Progress) -
     similarity = np.full(len(pairs), -1, dtype=np.float32)
     side = detail.shape[1]
     inner = slice(_EDGE, side - _EDGE)
-    shifts = range(-_SHIFT, _SHIFT + 1)
+    shifts = range(-_MAX_SHIFT, _MAX_SHIFT + 1)
     done = 0
     for transform in range(len(TRANSFORMS)):
         chosen = np.flatnonzero(number == transform)
@@ -118,7 +118,7 @@ def _verify(detail: NDArray[np.int8], pairs: pd.DataFrame, progress: Progress) -
             one = _unit(detail[i[part], inner, inner])
             other = _transform(detail[j[part]], transform)
             unmoved = np.einsum("nk,nk->n", one, _unit(other[:, inner, inner]))
-            plausible = unmoved > _PLAUSIBLE
+            plausible = unmoved > _MIN_UNSHIFTED
             one, other, best = one[plausible], other[plausible], unmoved[plausible]
             for down in shifts:
                 for right in shifts:

@@ -11,7 +11,7 @@ from melascope.images import Pixels, square
 
 GREY_SIDE = 64
 WHOLE_SIDE = 32
-_BLACK = 32  # luminance below which a pixel belongs to a dark frame rather than to skin
+_MAX_BLACK = 32  # luminance below which a pixel belongs to a dark frame rather than to skin
 
 
 def describe(pixels: Pixels) -> dict[str, NDArray[np.generic]]:
@@ -55,7 +55,7 @@ def _corners(pixels: Pixels) -> NDArray[np.float32]:
             each.max(),
             each.std(),
             detail,
-            (light < _BLACK).mean(),
+            (light < _MAX_BLACK).mean(),
         ],
         dtype=np.float32,
     )

@@ -14,7 +14,9 @@ from melascope.manifest import data_set
 
 # Ids that the archive or a challenge issues once, so that they mean the same person or lesion in every data set.
 _SHARED_ID = re.compile(r"(IP|IL|HAM|BCN|MSK\d*)_\w+", re.IGNORECASE)
-_ALIKE = 0.9  # correlation; the 126 such pairs of neural_network_data.zip reach 0.95, all turned or mirrored
+_MIN_CORRELATION = (
+    0.9  # correlation; the 126 such pairs of neural_network_data.zip reach 0.95, all turned or mirrored
+)
 CLASH = "two different images with one id"
 
 
@@ -134,4 +136,4 @@ def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
     b = other.astype(np.float64) - other.mean()
     norm = np.sqrt((a**2).sum() * (b**2).sum())
     turned = (np.rot90(mirrored, turns) for mirrored in (b, b[:, ::-1]) for turns in range(4))
-    return bool(norm == 0 or max((a * view).sum() for view in turned) / norm >= _ALIKE)
+    return bool(norm == 0 or max((a * view).sum() for view in turned) / norm >= _MIN_CORRELATION)

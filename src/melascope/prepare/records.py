@@ -16,7 +16,7 @@ from melascope.prepare.layouts.facts import DERMOSCOPIC, FIELDS, Facts, clean_id
 from melascope.prepare.layouts.table import Table, read_table
 from melascope.prepare.tree import Tree, open_trees
 
-_EXAMPLES = 5  # rows and images that are named for each table
+_MAX_EXAMPLES = 5  # rows and images that are named for each table
 _LABEL = ("diagnosis", "malignant", "melanoma")
 _KEPT = tuple(name for name in FIELDS if name not in ("manipulation", "weightless"))
 
@@ -257,9 +257,9 @@ def _inputs(
                 "layout": LAYOUTS[table.rank].name,
                 "rows": table.rows,
                 "unreadable_rows": len(table.unreadable),
-                "first_unreadable": [f"line {n}: {why}" for n, why in table.unreadable[:_EXAMPLES]],
+                "first_unreadable": [f"line {n}: {why}" for n, why in table.unreadable[:_MAX_EXAMPLES]],
                 "rows_without_image": len(without[table.locator]),
-                "first_without_image": without[table.locator][:_EXAMPLES],
+                "first_without_image": without[table.locator][:_MAX_EXAMPLES],
             }
             for table in tables
         ],

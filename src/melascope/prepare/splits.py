@@ -13,7 +13,7 @@ from melascope import files
 from melascope.errors import DataError
 from melascope.manifest import SPLITS
 
-_NAMED_GROUPS = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def keep(rows: pd.DataFrame, allow_leaks: bool, listing: Path) -> pd.Series:
         groups = leaking.groupby("group")
         first = [
             f"{name} ({', '.join(sorted(set(part['split']), key=SPLITS.index))})"
-            for name, part in list(groups)[:_NAMED_GROUPS]
+            for name, part in list(groups)[:_MAX_NAMED]
         ]
         tested = (leaking["split"] == "test").sum()
         raise DataError(
