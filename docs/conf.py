@@ -56,7 +56,7 @@ NAVIGATION = {
     ],
     "How it works": [
         f"docs/{name}"
-        for name in ("design", "fetch", "audit", "training", "trust", "inference", "web", "experiments")
+        for name in ("design", "fetch", "audit", "training", "trust", "inference", "web")
     ],
     "Reference": ["docs/models", "notebooks/README", "docs/reference/melascope/index"],
     "The project": ["CONTRIBUTING", "CHANGELOG"],
