@@ -16,7 +16,7 @@ project = "Melascope"
 version = release = re.search(r'__version__ = "(.+)"', (ROOT / "src/melascope/__init__.py").read_text())[1]
 root_doc = "README"
 extensions = ["myst_parser", "sphinx.ext.napoleon", "autoapi.extension"]
-include_patterns = ["*.md", "docs/**.md", "docs/reference/**.rst", "models/*.md", "notebooks/*.md"]
+include_patterns = ["*.md", "docs/**.md", "docs/reference/**.rst", "notebooks/*.md"]
 exclude_patterns = [".venv", "build", "site", "src", "tests", "tools"]
 suppress_warnings = [
     "ref.python",  # a word of a docstring that names two things is left without a link
@@ -59,7 +59,7 @@ NAVIGATION = {
         for name in ("design", "fetch", "audit", "training", "trust", "inference", "web")
     ],
     "Reference": ["docs/models", "notebooks/README", "docs/reference/melascope/index"],
-    "The project": ["CONTRIBUTING", "CHANGELOG"],
+    "The project": ["CONTRIBUTING", "CHANGELOG", "docs/lab/2026-11-training", "docs/lab/2026-11-gate"],
 }
 
 
