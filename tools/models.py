@@ -1,6 +1,6 @@
 """Make the models that are shipped, from raw data to `models/`: `make models`.
 
-Prepares, trains, evaluates and copies; finished steps are not repeated. `models/README.md` is written from the figures
+Prepares, trains, evaluates and copies; finished steps are not repeated. `docs/models.md` is written from the figures
 of this run.
 """
 
@@ -46,9 +46,9 @@ RECIPE = {
 LAST_DERMOSCOPIC = 100_000  # of the ids of benign images in that data set that are no tiles
 COARSEST = 2  # first step of a tile's JPEG quantisation; what has 8 came from elsewhere and is dermoscopic
 SHIPPED = {"base": "base_model", "model": "finetuned_model"}
-MODELS, WORK = Path("models"), Path("runs/models")
+MODELS, PAGE, WORK = Path("models"), Path("docs/models.md"), Path("runs/models")
 
-README = """# The models
+TEMPLATE = """# The models
 
 Made by `make models` on {date} ({machine}, Keras on {backend}).
 
@@ -57,14 +57,17 @@ Made by `make models` on {date} ({machine}, Keras on {backend}).
 | `base_model.keras` | {backbone} with ImageNet weights, frozen; a linear head fitted to it |
 | `finetuned_model.keras` | the same network, fine-tuned; what `predict` uses without `--model` |
 
-Each comes with its card (`.json`: meaning of the outputs, calibration, thresholds, data) and the `.onnx` file that
-predictions run from. `melascope model info models/finetuned_model` prints all of it.
+They lie in `models/`.
+Each comes with its card (`.json`), its gate (`.gate.npz`) and the `.onnx` file that predictions run from.
+The card holds the meaning of the outputs, calibration, thresholds and data.
+`melascope info models/finetuned_model` prints all of it.
 
 ## Figures
 
-Test split of {n:,} dermoscopic images in {groups:,} groups; no patient, lesion or copy is also in training or
-validation. In brackets: 95 % intervals from {resamples:,} resamples of groups. Thresholds were chosen on validation
-for 95 % sensitivity.
+The test split has {n:,} dermoscopic images in {groups:,} groups.
+No patient, lesion or copy is also in training or validation.
+In brackets: 95 % intervals from {resamples:,} resamples of groups.
+Thresholds were chosen on validation for 95 % sensitivity.
 
 | | ROC-AUC, malignant | ROC-AUC, melanoma | sensitivity, malignant | specificity, malignant |
 |---|---|---|---|---|
@@ -80,7 +83,8 @@ These are clinics that the model has seen in training.
 
 ### Clinics it has not seen
 
-The figure to expect elsewhere. The same recipe, trained without one source and tested on all of it, ROC-AUC:
+This is the figure to expect elsewhere.
+The same recipe was trained without one source and tested on all of it; ROC-AUC:
 
 | held out | images | malignant, frozen | malignant, fine-tuned | melanoma, frozen | melanoma, fine-tuned |
 |---|---|---|---|---|---|
@@ -88,31 +92,36 @@ The figure to expect elsewhere. The same recipe, trained without one source and 
 
 ## What it refuses
 
-Besides images that are too small, dark, bright, flat or blurred, what its gate does not take for a dermoscopic image
-of a lesion. In ten-fold cross-validation, of images that a gate had not learned from, this was refused with
-`finetuned_model`:
+The model refuses images that are too small, dark, bright, flat or blurred.
+Its gate also refuses what does not look like a dermoscopic image of a lesion.
+In ten-fold cross-validation, on images that the gate had not learned from, `finetuned_model` refuses:
 
 | kind | refused |
 |---|---|
 {refused}
 
-and of the dermoscopic images of a source {false_known}; of a source that the gate never saw, {false_unseen}.
+Of the dermoscopic images of a source it refuses {false_known}.
+Of a source that the gate never saw, it refuses {false_unseen}.
 
 ## Data and licence
 
-HAM10000, ISIC 2017 and MILK10k: {images}. Licences of the images: {licenses}. The models are therefore
-**not for commercial use**. {use}
+HAM10000, ISIC 2017 and MILK10k: {images}.
+Licences of the images: {licenses}.
+The models are therefore **not for commercial use**.
+{use}
 
 ## Retrain
 
     make models DATA=folder/with/the/downloads WEIGHTS=mobilenetv2.weights.h5
 
-`DATA` holds the public files {files}. Without `WEIGHTS`, Keras downloads ImageNet weights. The recipe:
+`DATA` holds the public files {files}.
+Without `WEIGHTS`, Keras downloads ImageNet weights.
+The command that trained them:
 
     {command}
 
-The same seed on the same kind of machine gives the same split and the same order; sums differ in the last digit between
-kinds of machine, and so do weights.
+The same seed on the same kind of machine gives the same split and the same order.
+Sums differ in the last digit between kinds of machine, and so do weights.
 """
 
 
@@ -165,7 +174,7 @@ def ship(work: Path) -> None:
 
 
 def describe(work: Path, words: list[str]) -> str:
-    """Evaluate what is shipped, and write its README."""
+    """Evaluate what is shipped, and describe it."""
     reports: dict[str, dict[str, Any]] = {}
     for shipped in SHIPPED.values():
         run("evaluate", MODELS / shipped, work / "data", "--out", work / f"report-{shipped}")
@@ -187,7 +196,7 @@ def describe(work: Path, words: list[str]) -> str:
     settings = card["training"]["settings"]
     shown = {words[3]: settings["weights"].split(" ")[0]}  # a path of this machine means nothing elsewhere
     words = [shown.get(word, word.replace(str(work), str(WORK))) for word in words]
-    return README.format(
+    return TEMPLATE.format(
         date=datetime.now(UTC).date().isoformat(),
         machine=f"{os.cpu_count()} cores, {platform.machine()}",
         backend=next(name for name in card["versions"] if name in ("torch", "tensorflow", "jax")),
@@ -207,7 +216,7 @@ def describe(work: Path, words: list[str]) -> str:
             f"{sum(images[split].values()):,} images in {split}" for split in ("train", "validation", "test")
         ),
         licenses=", ".join(card["data"]["licenses"]),
-        use=card["intended_use"],
+        use=card["intended_use"].replace(". ", ".\n"),
         files=", ".join(f"`{name}`" for name in SOURCES),
         command=shlex.join(["melascope", *words]),
     )
@@ -253,7 +262,7 @@ def main() -> None:
     arguments = parser.parse_args()
     words = train(arguments.data, arguments.weights, arguments.work)
     ship(arguments.work)
-    (MODELS / "README.md").write_text(describe(arguments.work, words), encoding="utf-8")
+    PAGE.write_text(describe(arguments.work, words), encoding="utf-8")
 
 
 if __name__ == "__main__":
