@@ -55,8 +55,7 @@ NAVIGATION = {
         f"docs/guides/{name}" for name in ("first-model", "your-images", "report", "machines", "backbone")
     ],
     "How it works": [
-        f"docs/{name}"
-        for name in ("design", "fetch", "audit", "training", "trust", "inference", "web")
+        f"docs/{name}" for name in ("design", "fetch", "audit", "training", "trust", "inference", "web")
     ],
     "Reference": ["docs/models", "notebooks/README", "docs/reference/melascope/index"],
     "The project": ["CONTRIBUTING", "CHANGELOG", "docs/lab/2026-11-training", "docs/lab/2026-11-gate"],
