@@ -213,7 +213,9 @@ def test_such_a_file_among_many(page, files):
     assert page.wait(lambda: page.run("return document.getElementById('lesion').naturalWidth") == 300)
     assert page.wait(page.find("heat").is_displayed)
     page.find("target").send_keys("melanoma")
-    assert page.wait(lambda: page.find("heat").is_displayed() or "no heat to show" in page.text("heat-note"))
+    assert page.wait(
+        lambda: page.find("heat").is_displayed() or "the heat map is empty" in page.text("heat-note")
+    )
 
 
 def test_a_folder_becomes_a_table_with_export(page, files, tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ class Result:
     answer: Answer
     heat: bytes | None = None
     responds: bool = False
-    """Whether any place of the image speaks for the target of the heat map."""
+    """Whether any place of the image responds to the target of the heat map."""
     picture: bytes | None = None
     panel: bytes | None = None
     capture: bytes | None = None

@@ -20,7 +20,7 @@ class Heat(BaseModel):
 
     target: Literal["malignant", "melanoma"]
     png: str = Field(description="A square picture with transparency, PNG in base64.")
-    responds: bool = Field(description="False if no place of the image speaks for the target.")
+    responds: bool = Field(description="False if no place of the image responds to the target.")
 
 
 class Prediction(BaseModel):

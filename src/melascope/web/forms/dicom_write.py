@@ -61,7 +61,7 @@ def secondary_capture(page: Image.Image, answer: Answer, source: bytes) -> bytes
     capture.BurnedInAnnotation = "YES"
     capture.SeriesDescription = "Melascope: class activation map"
     capture.DerivationDescription = f"Class activation map of the model {answer.model}"
-    capture.ImageComments = f"The heat map shows where the network responded; it is not evidence. {NOTICE}"
+    capture.ImageComments = f"The heat map shows where the network responded. It is not evidence. {NOTICE}"
     capture.Manufacturer, capture.ManufacturerModelName = "Melascope", answer.model
     capture.SoftwareVersions = __version__
     capture.InstanceCreationDate = capture.ContentDate = capture.SeriesDate = now.strftime("%Y%m%d")

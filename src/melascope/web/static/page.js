@@ -246,8 +246,8 @@ function drawPicture(row) {
   $("heat-legend").hidden = !classified || heat === null;
   $("heat-note").textContent =
     heat === null && classified
-      ? `No place in the image speaks for ${target()}, so there is no heat to show.`
-      : "The colours show where the network responded, relative to its strongest response. They are not evidence. The network sees only the central square.";
+      ? `No place in the image responds to ${target()}, so the heat map is empty.`
+      : "The heat map shows where the network responded, relative to the strongest place of the image. It is not evidence. The network sees only the central square.";
   if (classified && heat === undefined) loadDetail(chosen);
 }
 
