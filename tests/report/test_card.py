@@ -7,15 +7,16 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from helpers.datasets import DATA_HASH, card, predictions
 from melascope import files
-from melascope.cli.main import app
 from melascope.errors import DataError
+from melascope.evaluate import hold_out
 from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess
+from melascope.evaluate.predictions import Evaluation
 from melascope.learn.settings import Settings
+from melascope.report import card as card_page
 from melascope.report import guidelines, page
 
 
@@ -42,18 +43,14 @@ def report(tmp_path_factory) -> Path:
     return folder
 
 
-def run(*words: object) -> str:
-    result = CliRunner().invoke(app, ["card", *map(str, words)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.stdout
+def write(folder, out, hold_out_file=None):
+    evaluation = Evaluation.read(folder)
+    known = hold_out.read(hold_out_file, evaluation.card()) if hold_out_file else None
+    return card_page.write(evaluation, hold_out=known, out=out)
 
 
 def test_the_card_describes_the_model(report, tmp_path):
-    assert run(report, "--out", tmp_path).splitlines() == [
-        str(tmp_path / "card.html"),
-        str(tmp_path / "guidelines.html"),
-    ]
+    assert write(report, tmp_path) == (tmp_path / "card.html", tmp_path / "guidelines.html")
     text = " ".join(unescape((tmp_path / "card.html").read_text()).split())
     metrics = json.loads((report / "metrics.json").read_text())
     value = metrics["targets"]["malignant"]["roc_auc"]["value"]
@@ -63,8 +60,8 @@ def test_the_card_describes_the_model(report, tmp_path):
         '<td class="num">70</td><td class="num">9</td><td class="num">12</td>' in text
     )  # images of one source
     assert "melascope hold-out" in text  # what was not measured is named
-    for verb in ("doubt", "stress", "attribution"):
-        assert f"melascope {verb}" in text
+    for name in ("doubt", "stress", "lesion"):
+        assert f"melascope check REPORT {name}" in text
 
 
 def test_every_item_of_the_guidelines_is_there_once():
@@ -80,7 +77,7 @@ def test_every_item_of_the_guidelines_is_there_once():
 
 def test_places_that_answer_are_there(report, tmp_path):
     """A chapter of the report, or a section of the card, for each place that the table names."""
-    run(report, "--out", tmp_path)
+    write(report, tmp_path)
     page = (report / "report.html").read_text()
     card = (tmp_path / "card.html").read_text()
     for place in guidelines.ALWAYS - {guidelines.AUDIT, guidelines.FIGURES, guidelines.AGAIN}:
@@ -115,12 +112,12 @@ def test_hold_out_figures_of_another_recipe_are_refused(report, tmp_path):
     result = {"settings": settings, "data": DATA_HASH, "targets": {"malignant": rows, "melanoma": rows}}
     path = tmp_path / "hold-out.json"
     path.write_text(json.dumps(result))
-    run(report, "--hold-out", path, "--out", tmp_path)
+    write(report, tmp_path, path)
     assert (tmp_path / "card.html").read_text().count("0.781") == 6
     for changes in ({"data": "0"}, {"settings": {**settings, "epochs": 99}}, {"settings": None}):
         path.write_text(json.dumps({**result, **changes}))
         with pytest.raises(DataError, match=r"hold-out\.json"):
-            run(report, "--hold-out", path, "--out", tmp_path)
+            write(report, tmp_path, path)
 
 
 def test_a_model_that_changed_since_gets_no_card(report, tmp_path):
@@ -129,4 +126,4 @@ def test_a_model_that_changed_since_gets_no_card(report, tmp_path):
     metrics["model"]["threshold"]["malignant"] += 0.01
     (folder / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(DataError, match="evaluate again"):
-        run(folder)
+        write(folder, tmp_path)

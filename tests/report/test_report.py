@@ -106,7 +106,7 @@ def test_chapters_of_the_same_model_are_on_the_page(tmp_path: Path) -> None:
     share = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 40}
     result = {
         "format": FORMAT,
-        "command": "melascope stress a b --out c",
+        "command": "melascope check c stress",
         "model": metrics["model"]["identity"],
         "threshold": metrics["model"]["threshold"]["malignant"],
         "data": {"name": "data", "hash": metrics["data"]["hash"], "split": "test"},
@@ -129,7 +129,7 @@ def test_chapters_of_the_same_model_are_on_the_page(tmp_path: Path) -> None:
         reader, text = _read(written)
         assert ("All changes of the image" in reader.headings) == shown
         assert ("5 hairs" in text) == shown
-        assert ("melascope stress with this folder" in text) != shown
+        assert ("melascope check REPORT stress" in text) != shown
     assert page.renew(tmp_path / "nothing") is None
 
 
