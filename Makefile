@@ -21,7 +21,8 @@ test-all: $(READY)  ## all tests, with those on real images where ../shared hold
 	$(BIN)/pytest -q -n 2
 
 # A page enters this list once it is easy to read.
-PROSE := CONTRIBUTING.md docs/audit.md docs/design.md docs/inference.md docs/training.md docs/guides/backbone.md docs/guides/report.md
+PROSE := CONTRIBUTING.md docs/audit.md docs/design.md docs/inference.md docs/training.md docs/web.md \
+  docs/guides/backbone.md docs/guides/report.md
 lint: $(READY)  ## style, types, which room imports which, and prose
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -230,11 +230,11 @@ RAMP = np.arange(240, dtype=np.uint8).reshape(8, 10, 3)  # every value once
     ],
     ids=lambda values: f"{values.dtype}-{values.shape[2]}-{values.max():.0f}",
 )
-def test_arrays_of_one_image_give_the_same_pixels(values: np.ndarray) -> None:
+def test_arrays_of_one_image_give_the_same_pixels(values):
     np.testing.assert_array_equal(images.from_array(values), RAMP)
 
 
-def test_grey_boolean_and_transparent_arrays() -> None:
+def test_grey_boolean_and_transparent_arrays():
     grey = RAMP[..., 0]
     for values in (grey, grey[..., None], grey / 255):
         np.testing.assert_array_equal(images.from_array(values), np.repeat(grey[..., None], 3, axis=2))
@@ -268,13 +268,13 @@ def test_grey_boolean_and_transparent_arrays() -> None:
         (np.full((4, 4), 1j), "values of type complex128"),
     ],
 )
-def test_arrays_in_doubt_are_refused_in_one_sentence(values: np.ndarray, reason: str) -> None:
+def test_arrays_in_doubt_are_refused_in_one_sentence(values, reason):
     with pytest.raises(ImageError, match=f"^mine: .*{reason}") as refused:
         images.from_array(values, "mine")
     assert "\n" not in str(refused.value)
 
 
-def test_pictures_of_pillow_give_the_pixels_of_their_file(tmp_path: Path) -> None:
+def test_pictures_of_pillow_give_the_pixels_of_their_file(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     for mode, kind, options in (

@@ -10,7 +10,7 @@ import pytest
 from melascope.files import sha256
 
 
-def info(*words: object) -> subprocess.CompletedProcess[str]:
+def info(*words):
     code = (
         "import sys\nfrom melascope.cli.main import main\n"
         "try:\n    main()\nfinally:\n"

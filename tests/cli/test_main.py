@@ -24,14 +24,14 @@ PANELS = {
 VERBS = [verb for verbs in PANELS.values() for verb in verbs]
 
 
-def help_of(*words: str, columns: int = 80) -> str:
+def help_of(*words, columns=80):
     done = CliRunner().invoke(app, [*words, "-h"], env={"COLUMNS": str(columns)})
     assert done.exit_code == 0
     return done.stdout
 
 
 def test_help_has_a_panel_for_each_part_of_a_project():
-    shown: dict[str, list[str]] = {}
+    shown = {}
     for line in help_of().splitlines():
         if title := re.match(r"╭─ (.+?) ─", line):
             verbs = shown.setdefault(title[1], [])

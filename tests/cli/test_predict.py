@@ -23,16 +23,16 @@ FIELDS = [
 ]  # fmt: skip
 
 
-def predict(*words: object, model: Path, form: str = "jsonl"):
+def predict(*words, model, form="jsonl"):
     return CliRunner().invoke(app, ["predict", *map(str, words), "--model", str(model), "--format", form])
 
 
-def rows(result) -> list[dict[str, object]]:
+def rows(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.fixture(scope="module")
-def oddities(tmp_path_factory) -> Path:
+def oddities(tmp_path_factory):
     """What lies about in folders of images."""
     folder = tmp_path_factory.mktemp("oddities")
     picture = Image.fromarray(models.lesion(3))

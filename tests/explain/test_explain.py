@@ -17,17 +17,17 @@ from melascope.infer.answer import Answer
 CAM = np.array([[0.0, -3.0], [1.0, 4.0]], dtype=np.float32)
 
 
-def explain(*words: object):
+def explain(*words):
     return CliRunner().invoke(app, ["explain", *map(str, words)])
 
 
-def answer(**changes: object) -> Answer:
+def answer(**changes):
     values = {
         "path": "folder/a.jpg", "status": "ok", "label": "malignant", "confidence": 0.4, "malignant": 0.4,
         "melanoma": None, "threshold": 0.3, "weak": False, "reason": None, "model": "tiny@0123456789ab",
         "heat": np.stack([CAM, -np.abs(CAM)]),
     }  # fmt: skip
-    return Answer(**{**values, **changes})  # type: ignore[arg-type]
+    return Answer(**{**values, **changes})
 
 
 def test_a_heat_map_runs_from_zero_to_its_own_maximum():

@@ -8,15 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from helpers.fake_isic import ArchiveServer, Faults
 from helpers.fetching import DERMOSCOPIC, archive, contents, fetch, melascope, names, pictures, rows
-from helpers.isic_images import StoredImage, attribution_txt, license_txt, make_images
+from helpers.isic_images import attribution_txt, license_txt, make_images
 from helpers.isic_search import search
 from melascope.errors import DataError
 from melascope.fetch.isic_api import Entry
@@ -26,12 +24,12 @@ from melascope.prepare.records import read_records
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[StoredImage]:
+def images(tmp_path_factory):
     return make_images(tmp_path_factory.mktemp("archive"), 260)
 
 
 @pytest.fixture
-def server(images: list[StoredImage]) -> Iterator[ArchiveServer]:
+def server(images):
     with ArchiveServer(images) as server:
         yield server
 
@@ -39,9 +37,7 @@ def server(images: list[StoredImage]) -> Iterator[ArchiveServer]:
 # A whole fetch
 
 
-def test_a_fetch_is_complete_and_byte_equal(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_a_fetch_is_complete_and_byte_equal(server, images, tmp_path):
     assert fetch(server, tmp_path / "raw") == []
     wanted = search(images, DERMOSCOPIC)
     assert len(wanted) == 182  # more than a page, and the page ends between images of one time
@@ -72,7 +68,7 @@ def test_a_fetch_is_complete_and_byte_equal(
     assert not (tmp_path / "raw" / ".partial").exists()
 
 
-def test_a_repeated_fetch_changes_nothing(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_repeated_fetch_changes_nothing(server, tmp_path):
     fetch(server, tmp_path)
     before, asked = contents(tmp_path), server.asked("/images/ISIC")
     fetch(server, tmp_path)
@@ -80,9 +76,7 @@ def test_a_repeated_fetch_changes_nothing(server: ArchiveServer, tmp_path: Path)
     assert server.asked("/images/ISIC") == asked
 
 
-def test_another_query_adds_to_the_folder(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_another_query_adds_to_the_folder(server, images, tmp_path):
     fetch(server, tmp_path, "diagnosis_3:Nevus")
     fetch(server, tmp_path, "sex:male")
     both = {image.isic_id for image in (*search(images, "diagnosis_3:Nevus"), *search(images, "sex:male"))}
@@ -90,9 +84,7 @@ def test_another_query_adds_to_the_folder(
     assert {path.stem for path in tmp_path.glob("ISIC_*")} == both
 
 
-def test_a_fetched_folder_goes_into_prepare(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_a_fetched_folder_goes_into_prepare(server, images, tmp_path):
     fetch(server, tmp_path / "raw")
     records = read_records([tmp_path / "raw"])
     table = records.table.set_index("image_id")
@@ -110,9 +102,7 @@ def test_a_fetched_folder_goes_into_prepare(
     assert table.loc[melanoma.isic_id, "melanoma"]
 
 
-def test_licences_limit_collections_and_metadata_only(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_licences_limit_collections_and_metadata_only(server, images, tmp_path):
     fetch(server, tmp_path / "free", f"({DERMOSCOPIC}) AND copyright_license:CC-0", licenses=("CC-0",))
     assert {row["copyright_license"] for row in rows(tmp_path / "free").values()} == {"CC-0"}
     assert [path.name for path in (tmp_path / "free" / "licenses").iterdir()] == ["CC-0.txt"]
@@ -130,17 +120,13 @@ def test_licences_limit_collections_and_metadata_only(
 
 
 @pytest.mark.parametrize("count", [0, None])
-def test_pages_that_repeat_rows_list_each_image_once(
-    server: ArchiveServer, tmp_path: Path, count: int | None
-) -> None:
+def test_pages_that_repeat_rows_list_each_image_once(server, tmp_path, count):
     server.repeats, server.count = True, count
     assert fetch(server, tmp_path) == []
     assert len(rows(tmp_path)) == len(pictures(tmp_path)) == 182
 
 
-def test_a_listing_shorter_than_the_count_is_an_error(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_a_listing_shorter_than_the_count_is_an_error(server, images, tmp_path):
     server.count = 5
     with pytest.raises(DataError, match=r"counted 187 images but listed only 182"):
         fetch(server, tmp_path)
@@ -150,16 +136,14 @@ def test_a_listing_shorter_than_the_count_is_an_error(
 
 
 @pytest.mark.parametrize("query", ["age_approx:[50 TO *} AND -sex:male", 'diagnosis_3:"Melanoma in*"'])
-def test_a_query_reaches_the_archive_unchanged(server: ArchiveServer, tmp_path: Path, query: str) -> None:
+def test_a_query_reaches_the_archive_unchanged(server, tmp_path, query):
     fetch(server, tmp_path, query, with_images=False)
     searches = [parse_qs(urlsplit(path).query) for path, _ in server.requests if "/search/?" in path]
     assert {words["query"][0] for words in searches} == {query}
 
 
-def test_a_large_listing_says_how_long_it_takes(
-    server: ArchiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    messages: list[str] = []
+def test_a_large_listing_says_how_long_it_takes(server, tmp_path, monkeypatch):
+    messages = []
     fetch(server, tmp_path / "small", notify=messages.append)
     assert messages == []
     monkeypatch.setattr("melascope.fetch.isic.LARGE_LISTING", 50)
@@ -169,7 +153,7 @@ def test_a_large_listing_says_how_long_it_takes(
     assert f"{server.base}snapshots/ISIC_images.zip" in message
 
 
-def test_a_torn_listing_is_resumed(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_torn_listing_is_resumed(server, tmp_path):
     asked = Selection(DERMOSCOPIC)
     listing = Listing(tmp_path, asked)
     pages = archive(server).pages(DERMOSCOPIC)
@@ -181,7 +165,7 @@ def test_a_torn_listing_is_resumed(server: ArchiveServer, tmp_path: Path) -> Non
     assert sum("cursor=" in path for path, _ in server.requests) == 1  # the first page was not asked again
 
 
-def test_the_listing_of_another_fetch_is_kept(server: ArchiveServer, tmp_path: Path) -> None:
+def test_the_listing_of_another_fetch_is_kept(server, tmp_path):
     Listing(tmp_path, Selection("sex:male"))
     with pytest.raises(DataError, match=r"listing\.jsonl: belongs to another, unfinished fetch \(sex:male\)"):
         fetch(server, tmp_path)
@@ -190,7 +174,7 @@ def test_the_listing_of_another_fetch_is_kept(server: ArchiveServer, tmp_path: P
 # Faults
 
 
-def test_one_fault_in_five_requests_changes_nothing(server: ArchiveServer, tmp_path: Path) -> None:
+def test_one_fault_in_five_requests_changes_nothing(server, tmp_path):
     fetch(server, tmp_path / "calm")
     server.faults = Faults(5)
     assert fetch(server, tmp_path / "storm") == []
@@ -207,9 +191,7 @@ def test_one_fault_in_five_requests_changes_nothing(server: ArchiveServer, tmp_p
         ("cut", "bytes in place of"),
     ],
 )
-def test_a_lasting_fault_is_listed_and_the_rest_is_there(
-    server: ArchiveServer, tmp_path: Path, kind: str, reason: str
-) -> None:
+def test_a_lasting_fault_is_listed_and_the_rest_is_there(server, tmp_path, kind, reason):
     name = sorted(pictures_of(server))[4]
     server.faults = Faults(always={name: kind})
     failed = fetch(server, tmp_path)
@@ -224,13 +206,11 @@ def test_a_lasting_fault_is_listed_and_the_rest_is_there(
     assert len(pictures(tmp_path)) == 182
 
 
-def pictures_of(server: ArchiveServer) -> set[str]:
+def pictures_of(server):
     return names(search(server.images, DERMOSCOPIC))
 
 
-def test_a_damaged_image_of_the_right_size_is_listed(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_a_damaged_image_of_the_right_size_is_listed(server, images, tmp_path):
     image = next(i for i in search(images, DERMOSCOPIC) if images.index(i) > 4)
     whole = image.data
     image.path.write_bytes(bytes(len(whole)))
@@ -242,7 +222,7 @@ def test_a_damaged_image_of_the_right_size_is_listed(
     assert "not an image" in str(failed[0].reason)
 
 
-def test_a_large_image_is_checked_too(tmp_path: Path) -> None:
+def test_a_large_image_is_checked_too(tmp_path):
     images = make_images(tmp_path / "archive", 3, side=700)
     whole, damaged = images[0].data, bytes(images[1].path.stat().st_size)
     assert min(len(whole), len(damaged)) > 2**20  # more than is kept in memory
@@ -254,7 +234,7 @@ def test_a_large_image_is_checked_too(tmp_path: Path) -> None:
     assert (tmp_path / "raw" / images[0].path.name).read_bytes() == whole
 
 
-def test_an_expired_address_is_replaced(server: ArchiveServer, tmp_path: Path) -> None:
+def test_an_expired_address_is_replaced(server, tmp_path):
     listing = Listing(tmp_path, Selection(DERMOSCOPIC, limit=3))
     page = next(archive(server).pages(DERMOSCOPIC, limit=3))
     old = [
@@ -265,7 +245,7 @@ def test_an_expired_address_is_replaced(server: ArchiveServer, tmp_path: Path) -
     assert len(pictures(tmp_path)) == 3
 
 
-def test_a_lost_network_ends_the_fetch_in_one_line(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_lost_network_ends_the_fetch_in_one_line(server, tmp_path):
     server.faults = Faults(always={".jpg": "503", ".png": "503"})
     with pytest.raises(DataError, match=r"status 503, 8 times; 24 images in a row failed"):
         fetch(server, tmp_path)
@@ -273,7 +253,7 @@ def test_a_lost_network_ends_the_fetch_in_one_line(server: ArchiveServer, tmp_pa
     assert fetch(server, tmp_path) == []
 
 
-def test_many_refusals_do_not_end_the_fetch(server: ArchiveServer, tmp_path: Path) -> None:
+def test_many_refusals_do_not_end_the_fetch(server, tmp_path):
     server.faults = Faults(always={".jpg": "404"})
     failed = fetch(server, tmp_path)
     assert len(failed) == 181
@@ -281,7 +261,7 @@ def test_many_refusals_do_not_end_the_fetch(server: ArchiveServer, tmp_path: Pat
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_honoured_in_both_forms(server: ArchiveServer, form: str) -> None:
+def test_retry_after_is_honoured_in_both_forms(server, form):
     in_two_seconds = email.utils.formatdate(time.time() + 2, usegmt=True)  # cut to whole seconds
     server.busy = [{"seconds": "1", "date": in_two_seconds}[form]]
     start = time.monotonic()
@@ -289,13 +269,13 @@ def test_retry_after_is_honoured_in_both_forms(server: ArchiveServer, form: str)
     assert time.monotonic() - start > 0.9
 
 
-def test_a_server_that_asks_for_a_long_wait_is_given_up(server: ArchiveServer) -> None:
+def test_a_server_that_asks_for_a_long_wait_is_given_up(server):
     server.busy = ["3600"]
     with pytest.raises(DataError, match="asks to come back in 3600 s"):
         archive(server).size(DERMOSCOPIC)
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
         fetch(server, tmp_path / "file" / "raw")
@@ -304,9 +284,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(server: ArchiveServer, tmp_
         fetch(server, tmp_path / "raw")
 
 
-def test_too_small_a_disk_is_an_error_before_any_download(
-    server: ArchiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_small_a_disk_is_an_error_before_any_download(server, tmp_path, monkeypatch):
     monkeypatch.setattr("melascope.fetch.isic.free_bytes", lambda _: 1000)
     monkeypatch.setattr("melascope.fetch.folder.free_bytes", lambda _: 1000)
     with pytest.raises(DataError, match=r"needs .* kB; only 1 kB free on this disk"):
@@ -317,7 +295,7 @@ def test_too_small_a_disk_is_an_error_before_any_download(
 # Killed
 
 
-def start(server: ArchiveServer, *words: object) -> subprocess.Popen[str]:
+def start(server, *words):
     # What runs in the background of a script, as a test run may, ignores SIGINT, and so would its children.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import melascope.__main__"
@@ -335,7 +313,7 @@ def start(server: ArchiveServer, *words: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_a_killed_fetch_resumes_to_the_same_folder(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_killed_fetch_resumes_to_the_same_folder(server, tmp_path):
     assert melascope(server, "isic", "--out", tmp_path / "whole").exit_code == 0
     server.latency = 0.05
     words = ("isic", "--out", tmp_path / "raw", "--jobs", "4")
@@ -362,7 +340,7 @@ def test_a_killed_fetch_resumes_to_the_same_folder(server: ArchiveServer, tmp_pa
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_at_once_and_the_same_command_resumes(server: ArchiveServer, tmp_path: Path) -> None:
+def test_ctrl_c_stops_at_once_and_the_same_command_resumes(server, tmp_path):
     server.latency = 0.1
     process = start(server, "isic", "--out", tmp_path, "--jobs", "2")
     while not len(pictures(tmp_path)) > 4:
@@ -378,14 +356,14 @@ def test_ctrl_c_stops_at_once_and_the_same_command_resumes(server: ArchiveServer
     assert len(pictures(tmp_path)) == 182
 
 
-def test_a_folder_takes_one_fetch_at_a_time(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_folder_takes_one_fetch_at_a_time(server, tmp_path):
     from melascope.fetch.folder import opened
 
     with opened(tmp_path), pytest.raises(DataError, match="another fetch fills this folder"):
         fetch(server, tmp_path)
 
 
-def test_a_torn_ledger_keeps_its_whole_lines(tmp_path: Path) -> None:
+def test_a_torn_ledger_keeps_its_whole_lines(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"1234")
     with Ledger(tmp_path) as ledger:
         ledger.add(Row("a.jpg", "http://x/a.jpg", "failed", reason="lost"))
@@ -408,9 +386,7 @@ def test_a_torn_ledger_keeps_its_whole_lines(tmp_path: Path) -> None:
 # The command
 
 
-def test_a_dry_run_shows_number_and_size_only(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_a_dry_run_shows_number_and_size_only(server, images, tmp_path):
     size = sum(image.path.stat().st_size for image in search(images, DERMOSCOPIC))
     result = melascope(server, "isic", "--out", tmp_path / "raw", "--dry-run")
     assert result.exit_code == 0
@@ -421,9 +397,7 @@ def test_a_dry_run_shows_number_and_size_only(
     assert few.stdout.startswith(f"91 images, about {size / 2000:.0f} kB; ")
 
 
-def test_old_fields_are_translated_with_a_note(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_old_fields_are_translated_with_a_note(server, images, tmp_path):
     query = "benign_malignant:malignant AND -diagnosis:melanoma AND image_type:dermoscopic"
     result = melascope(server, "isic", "--query", query, "--out", tmp_path)
     assert result.exit_code == 0, result.stderr
@@ -434,7 +408,7 @@ def test_old_fields_are_translated_with_a_note(
     assert pictures(tmp_path) == names(search(images, today))
 
 
-def test_a_failure_is_named_and_makes_the_exit_code_1(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_failure_is_named_and_makes_the_exit_code_1(server, tmp_path):
     server.faults = Faults(always={"ISIC_0000027.jpg": "404"})
     result = melascope(server, "isic", "--out", tmp_path, "--limit", 5)
     assert result.exit_code == 1
@@ -456,9 +430,7 @@ def test_a_failure_is_named_and_makes_the_exit_code_1(server: ArchiveServer, tmp
         (["--license", "MIT"], "CC-0, CC-BY, CC-BY-NC"),
     ],
 )
-def test_wrong_usage_is_one_line_and_leaves_no_folder(
-    server: ArchiveServer, tmp_path: Path, words: list[str], reason: str
-) -> None:
+def test_wrong_usage_is_one_line_and_leaves_no_folder(server, tmp_path, words, reason):
     result = melascope(server, "isic", *words, "--out", tmp_path / "raw")
     assert isinstance(result.exception, DataError)
     assert reason in str(result.exception)
@@ -470,7 +442,7 @@ def test_wrong_usage_is_one_line_and_leaves_no_folder(
 
 
 @pytest.mark.slow
-def test_two_thousand_images_with_faults_take_little_memory(tmp_path: Path) -> None:
+def test_two_thousand_images_with_faults_take_little_memory(tmp_path):
     images = make_images(tmp_path / "archive", 2000, side=24)
     code = (
         "import sys; from melascope.cli.main import app; "

@@ -4,15 +4,13 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from helpers.fake_isic import ArchiveServer, Faults
 from helpers.fetching import contents, fetch, names, pictures, rows
-from helpers.isic_images import StoredImage, make_images
+from helpers.isic_images import make_images
 from helpers.isic_search import search
 
 pytest.importorskip("isic_cli", reason="needs the official command; pip install isic-cli")
@@ -23,12 +21,12 @@ NOWHERE = "http://127.0.0.1:9"  # where everything but loopback is sent
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[StoredImage]:
+def images(tmp_path_factory):
     return make_images(tmp_path_factory.mktemp("archive"), 260, side=16)
 
 
 @pytest.fixture
-def server(images: list[StoredImage], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
+def server(images, tmp_path_factory):
     # Test processes share the machine, and so the port.
     with FileLock(tmp_path_factory.getbasetemp().parent / "fake_isic.lock"):
         try:
@@ -39,7 +37,7 @@ def server(images: list[StoredImage], tmp_path_factory: pytest.TempPathFactory) 
             yield server
 
 
-def official(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def official(out, *words):
     """Run the official command; its error reporter is declined, and could reach nobody."""
     code = "import sys; sys.argv[0] = 'isic'; from isic_cli.cli import main; main()"
     switches = ("--dev", "--guest", "--no-version-check", "image", "download")
@@ -63,9 +61,7 @@ def official(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_official_command_downloads_from_the_server(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_the_official_command_downloads_from_the_server(server, images, tmp_path):
     done = official(tmp_path / "theirs", "--search", QUERY)
     assert done.returncode == 0, done.stderr
     wanted = search(images, QUERY)
@@ -82,9 +78,7 @@ def test_the_official_command_downloads_from_the_server(
 
 
 @pytest.mark.slow
-def test_a_folder_of_the_official_command_is_completed(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_a_folder_of_the_official_command_is_completed(server, images, tmp_path):
     official(tmp_path / "theirs", "--search", QUERY)
     fetch(server, tmp_path / "ours", QUERY)
     lost, cut, other = sorted(pictures(tmp_path / "theirs"))[5:8]
@@ -98,7 +92,7 @@ def test_a_folder_of_the_official_command_is_completed(
 
 
 @pytest.mark.slow
-def test_failures_that_the_official_command_hides_are_listed(server: ArchiveServer, tmp_path: Path) -> None:
+def test_failures_that_the_official_command_hides_are_listed(server, tmp_path):
     wanted = sorted(names(search(server.images, QUERY)))
     lost, page, empty = wanted[10:13]
     server.faults = Faults(always={lost: "404", page: "html", empty: "empty"})

@@ -10,16 +10,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from helpers.fake_isic import ArchiveServer, Faults
 from helpers.fetching import archive, make_challenge, melascope
-from helpers.isic_images import StoredImage, make_images, zip_of
+from helpers.isic_images import make_images, zip_of
 from melascope.errors import DataError
 from melascope.fetch import challenge, zips
 from melascope.fetch.client import RefusedError
@@ -30,12 +27,12 @@ from melascope.prepare.records import read_records
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[StoredImage]:
+def images(tmp_path_factory):
     return make_images(tmp_path_factory.mktemp("archive"), 30, side=16)
 
 
 @pytest.fixture
-def server(images: list[StoredImage]) -> Iterator[ArchiveServer]:
+def server(images):
     with ArchiveServer(images) as server:
         yield server
 
@@ -46,18 +43,18 @@ def server(images: list[StoredImage]) -> Iterator[ArchiveServer]:
 BODY = np.random.default_rng(0).bytes(3_000_000)
 
 
-def download(server: ArchiveServer, folder: Path, name: str = "big.zip", **options: Any) -> bytes:
+def download(server, folder, name="big.zip", **options):
     file = ResumableDownload(archive(server).client, folder / f"{name}{PART}", **options)
     file.download([f"{server.base}challenges/{name}"])
     file.move_to(folder / name)
     return (folder / name).read_bytes()
 
 
-def asked_ranges(server: ArchiveServer) -> list[str]:
+def asked_ranges(server):
     return [headers["Range"] for _, headers in server.requests if "Range" in headers]
 
 
-def test_a_cut_download_resumes(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_cut_download_resumes(server, tmp_path):
     server.files["/challenges/big.zip"] = BODY
     server.cut_at = 500_000  # of each answer
     assert download(server, tmp_path) == BODY
@@ -65,7 +62,7 @@ def test_a_cut_download_resumes(server: ArchiveServer, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["big.zip"]
 
 
-def begun(server: ArchiveServer, folder: Path) -> None:
+def begun(server, folder):
     """Leave the first part of a file, as a kill does."""
     server.files["/challenges/big.zip"], server.cut_at = BODY, 1_000_000
     server.faults = Faults(first=[None, "404"])
@@ -75,20 +72,20 @@ def begun(server: ArchiveServer, folder: Path) -> None:
     server.cut_at = None
 
 
-def test_a_changed_file_starts_over(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_changed_file_starts_over(server, tmp_path):
     begun(server, tmp_path)
     changed = server.files["/challenges/big.zip"] = BODY[::-1]
     assert download(server, tmp_path) == changed
     assert asked_ranges(server)[-1] == "bytes=1000000-"  # asked for the rest, was given the whole
 
 
-def test_a_shortened_file_starts_over(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_shortened_file_starts_over(server, tmp_path):
     begun(server, tmp_path)
     shorter = server.files["/challenges/big.zip"] = BODY[:10]
     assert download(server, tmp_path) == shorter
 
 
-def test_a_whole_part_is_not_downloaded_again(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_whole_part_is_not_downloaded_again(server, tmp_path):
     server.files["/challenges/big.zip"] = BODY
     part = tmp_path / f"big.zip{PART}"
     ResumableDownload(archive(server).client, part).download([f"{server.base}challenges/big.zip"])
@@ -96,10 +93,10 @@ def test_a_whole_part_is_not_downloaded_again(server: ArchiveServer, tmp_path: P
     assert asked_ranges(server) == [f"bytes={len(BODY)}-"]
 
 
-def test_a_server_without_ranges_gives_the_whole_file_again(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_server_without_ranges_gives_the_whole_file_again(server, tmp_path):
     server.ranges, server.files["/challenges/big.zip"] = False, BODY
     server.faults = Faults(first=["short"])
-    messages: list[str] = []
+    messages = []
     assert download(server, tmp_path, notify=messages.append) == BODY
     assert len(server.requests) == 2
     assert asked_ranges(server) == []
@@ -109,7 +106,7 @@ def test_a_server_without_ranges_gives_the_whole_file_again(server: ArchiveServe
 # Challenges
 
 
-def test_a_challenge_is_complete_and_goes_into_prepare(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_challenge_is_complete_and_goes_into_prepare(server, tmp_path):
     make_challenge(server)
     server.cut_at = 20_000
     result = melascope(server, "challenge", 2016, "--out", tmp_path)
@@ -124,16 +121,16 @@ def test_a_challenge_is_complete_and_goes_into_prepare(server: ArchiveServer, tm
     assert len(server.requests) == asked  # all is there
 
 
-def test_the_old_address_is_tried_if_the_new_one_fails(server: ArchiveServer, tmp_path: Path) -> None:
+def test_the_old_address_is_tried_if_the_new_one_fails(server, tmp_path):
     make_challenge(server, "old")
-    messages: list[str] = []
+    messages = []
     failed = challenge.fetch(archive(server), challenge.chosen("2016"), tmp_path, notify=messages.append)
     assert failed == []
     assert "from the old address" in messages[0]
     assert (tmp_path / "ISBI2016_ISIC_Part3_Test_GroundTruth.csv").exists()
 
 
-def test_a_missing_file_is_listed_and_the_others_are_there(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_missing_file_is_listed_and_the_others_are_there(server, tmp_path):
     make_challenge(server)
     del server.files["/challenges/2016/ISBI2016_ISIC_Part3_Test_Data.zip"]
     server.files["/challenges/2016/ISBI2016_ISIC_Part3_Training_Data.zip"] = b"<html>moved</html>"
@@ -148,7 +145,7 @@ def test_a_missing_file_is_listed_and_the_others_are_there(server: ArchiveServer
     assert sorted(path.suffix for path in tmp_path.glob("ISBI*")) == [".csv", ".csv"]
 
 
-def test_a_dry_run_shows_the_served_sizes(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_served_sizes(server, tmp_path):
     make_challenge(server)
     result = melascope(server, "challenge", 2016, "--out", tmp_path / "raw", "--dry-run")
     assert result.exit_code == 0
@@ -157,7 +154,7 @@ def test_a_dry_run_shows_the_served_sizes(server: ArchiveServer, tmp_path: Path)
     assert not (tmp_path / "raw").exists()
 
 
-def test_licences_of_challenges() -> None:
+def test_licences_of_challenges():
     assert challenge.chosen("2019").license == "CC-BY-NC"
     assert challenge.chosen("2024", ("CC-0", "CC-BY")).license == "CC-BY"
     with pytest.raises(DataError, match="the challenge 2019 is CC-BY-NC"):
@@ -169,9 +166,7 @@ def test_licences_of_challenges() -> None:
 # ZIPs
 
 
-def test_a_zip_of_the_archive_is_unpacked_and_goes_into_prepare(
-    server: ArchiveServer, tmp_path: Path
-) -> None:
+def test_a_zip_of_the_archive_is_unpacked_and_goes_into_prepare(server, tmp_path):
     url = server.zip_address("diagnosis_1:Benign")
     result = melascope(server, "zip", url, "--out", tmp_path)
     assert result.exit_code == 0, result.stderr
@@ -186,7 +181,7 @@ def test_a_zip_of_the_archive_is_unpacked_and_goes_into_prepare(
     assert len(server.requests) == asked
 
 
-def test_a_streamed_zip_that_breaks_off_is_repeated(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_streamed_zip_that_breaks_off_is_repeated(server, tmp_path):
     url = server.zip_address("diagnosis_1:Benign")
     server.faults = Faults(first=["short", "short"])
     assert zips.fetch(archive(server), [url], tmp_path) == []
@@ -194,9 +189,7 @@ def test_a_streamed_zip_that_breaks_off_is_repeated(server: ArchiveServer, tmp_p
     assert not (tmp_path / ".partial").exists()
 
 
-def test_a_zip_on_this_machine_stays_where_it_is(
-    server: ArchiveServer, images: list[StoredImage], tmp_path: Path
-) -> None:
+def test_a_zip_on_this_machine_stays_where_it_is(server, images, tmp_path):
     path = tmp_path / "ISIC-images.zip"
     path.write_bytes(zip_of(images))
     result = melascope(server, "zip", path, "--out", tmp_path / "raw")
@@ -221,14 +214,14 @@ def test_a_zip_on_this_machine_stays_where_it_is(
         ("bucket/other.zip?X-Amz-Signature=1", "try melascope fetch zip"),
     ],
 )
-def test_an_expired_link_is_explained(server: ArchiveServer, tmp_path: Path, path: str, hint: str) -> None:
+def test_an_expired_link_is_explained(server, tmp_path, path, hint):
     result = melascope(server, "zip", f"{server.base}{path}", "--out", tmp_path)
     assert result.exit_code == 1
     assert hint in result.stderr
     assert "X-Amz" not in result.stderr  # a signature is not for the terminal
 
 
-def test_two_zips_of_one_name_are_not_mixed(server: ArchiveServer, tmp_path: Path) -> None:
+def test_two_zips_of_one_name_are_not_mixed(server, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.zip").write_bytes(zip_of([]))
@@ -238,7 +231,7 @@ def test_two_zips_of_one_name_are_not_mixed(server: ArchiveServer, tmp_path: Pat
     assert "another ZIP has the name x too" in str(result.exception)
 
 
-def crafted(path: Path, *entries: tuple[str, bytes], **changes: Any) -> Path:
+def crafted(path, *entries, **changes):
     """A ZIP with members of any name, the last of which is changed."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, data in entries:
@@ -251,7 +244,7 @@ def crafted(path: Path, *entries: tuple[str, bytes], **changes: Any) -> Path:
     return path
 
 
-def overlapping(path: Path) -> Path:
+def overlapping(path):
     """Two entries of the directory that share one member's bytes."""
     data = bytearray(
         crafted(path, ("a.bin", np.random.default_rng(1).bytes(5000)), ("b.bin", b"1")).read_bytes()
@@ -264,7 +257,7 @@ def overlapping(path: Path) -> Path:
     return path
 
 
-def encrypted(path: Path) -> Path:
+def encrypted(path):
     data = bytearray(crafted(path, ("a.jpg", b"secret")).read_bytes())
     for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         place = data.index(mark) + at
@@ -292,9 +285,7 @@ UNSAFE = {
 
 
 @pytest.mark.parametrize("kind", UNSAFE)
-def test_a_harmful_zip_is_refused_before_anything_is_written(
-    server: ArchiveServer, tmp_path: Path, kind: str
-) -> None:
+def test_a_harmful_zip_is_refused_before_anything_is_written(server, tmp_path, kind):
     make, reason = UNSAFE[kind]
     path = make(tmp_path / "bad.zip")
     with pytest.raises(UnsafeZipError, match=reason):
@@ -303,7 +294,7 @@ def test_a_harmful_zip_is_refused_before_anything_is_written(
     assert not (tmp_path / "evil.jpg").exists()
 
 
-def test_more_than_the_disk_holds_is_refused(tmp_path: Path) -> None:
+def test_more_than_the_disk_holds_is_refused(tmp_path):
     path = crafted(tmp_path / "big.zip", ("a.jpg", b"x" * 5000), ("b.jpg", b"y" * 5000))
     assert len(members(path, free=10_000)) == 2
     with pytest.raises(
@@ -312,7 +303,7 @@ def test_more_than_the_disk_holds_is_refused(tmp_path: Path) -> None:
         members(path, free=9_990)
 
 
-def test_a_member_larger_than_stated_is_not_kept(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_member_larger_than_stated_is_not_kept(server, tmp_path):
     path = crafted(tmp_path / "liar.zip", ("a.jpg", b"x" * 50_000), ("b.jpg", b"fine"))
     data = bytearray(path.read_bytes())
     place = data.index(b"PK\x01\x02") + 24
@@ -324,7 +315,7 @@ def test_a_member_larger_than_stated_is_not_kept(server: ArchiveServer, tmp_path
     assert not (tmp_path / "raw" / "liar" / "a.jpg").exists()
 
 
-def test_a_damaged_member_is_listed_and_the_rest_is_there(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_damaged_member_is_listed_and_the_rest_is_there(server, tmp_path):
     path = tmp_path / "torn.zip"
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("a.jpg", b"x" * 1000)
@@ -336,13 +327,13 @@ def test_a_damaged_member_is_listed_and_the_rest_is_there(server: ArchiveServer,
     assert (tmp_path / "raw" / "torn" / "b.jpg").exists()
 
 
-def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+def test_hidden_files_are_left_out(tmp_path):
     path = crafted(tmp_path / "mac.zip", ("a.jpg", b"1"), ("__MACOSX/a.jpg", b"1"), ("b/.DS_Store", b"1"))
     assert [info.filename for info in members(path, 1000)] == ["a.jpg"]
 
 
 @pytest.mark.slow
-def test_a_killed_challenge_resumes(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_killed_challenge_resumes(server, tmp_path):
     make_challenge(server)
     big = io.BytesIO()
     with zipfile.ZipFile(big, "w") as packed:

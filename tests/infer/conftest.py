@@ -11,16 +11,16 @@ from melascope.learn import convert
 
 
 @pytest.fixture
-def copy(tiny_model, tmp_path) -> Path:
+def copy(tiny_model, tmp_path):
     """A copy of the model that a test may change."""
     return Path(shutil.copytree(tiny_model.parent, tmp_path / "model")) / "tiny.keras"
 
 
 @pytest.fixture
-def convert_here(monkeypatch) -> None:
+def convert_here(monkeypatch):
     """Convert in this process; another one takes most of its time to start."""
 
-    def whole_or_not(keras_path: Path, onnx_path: Path) -> None:
+    def whole_or_not(keras_path, onnx_path):
         with files.replacing(onnx_path) as beside:
             convert.convert(keras_path, beside)
 

@@ -40,7 +40,7 @@ def test_answers_are_those_of_keras_and_the_card(tiny_model, pictures):
 def test_an_unreadable_file_keeps_its_place(tiny_model, pictures):
     good = sorted(map(str, pictures.iterdir()))
     mixed = [path for i, path in enumerate(good) for path in ([path, f"no{i}.jpg"] if i % 3 == 0 else [path])]
-    reported: list[tuple[int, int]] = []
+    reported = []
     predictor = Predictor.load(tiny_model)
     answers = list(predictor.predict(mixed, lambda what, done, total: reported.append((done, total))))
     assert [a.path for a in answers] == mixed
@@ -136,7 +136,7 @@ def test_a_target_without_training_is_none(copy, pictures):
 
 
 def test_a_faulty_model_is_one_line(copy, tmp_path, convert_here):
-    def refused(match: str, model: Path = copy) -> None:
+    def refused(match, model=copy):
         with pytest.raises(ModelError, match=match):
             Predictor.load(model)
 

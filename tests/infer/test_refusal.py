@@ -10,11 +10,11 @@ from melascope.infer.refusal import refusal
 from melascope.quality import measure
 
 
-def degraded(how) -> np.ndarray:
+def degraded(how):
     return np.asarray(how(Image.fromarray(models.lesion(1, 400, 300))))
 
 
-def scaled(factor: float, offset: float = 0.0):
+def scaled(factor, offset=0.0):
     return lambda image: (np.asarray(image) * factor + offset).clip(0, 255).astype(np.uint8)
 
 

@@ -8,13 +8,13 @@ from melascope.learn.conformal import Reference
 from melascope.model.decision import PredictionSets
 
 
-def cases(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def cases(n, rng):
     """Probabilities that are badly calibrated, which sets must not mind, and the truth."""
     truth = rng.random(n) < 0.4
     return expit(3 * (rng.normal(size=n) + 1.5 * truth) + 2), truth.astype(float)
 
 
-def reference(p: np.ndarray, truth: np.ndarray) -> Reference:
+def reference(p, truth):
     return Reference.of(p, truth, np.arange(len(p)).astype(object))
 
 

@@ -15,14 +15,14 @@ from melascope.learn import fit_decision
 from melascope.model.decision import Calibration
 
 
-def sample(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def sample(n, seed=0):
     """Honest logits and the truth they speak of."""
     rng = np.random.default_rng(seed)
     honest = rng.normal(size=n) * 2 - 1
     return honest, (rng.uniform(size=n) < expit(honest)).astype(float)
 
 
-def apart(n: int) -> np.ndarray:
+def apart(n):
     return np.arange(n).astype(object)
 
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from melascope.synthetic import MELANOMA, NEVUS, Style, draw
 from melascope.synthetic.clutter import KINDS, clutter
 
 
-def _data(folder: Path, images: int = 144) -> Path:
+def _data(folder, images=144):
     """Drawn lesions of two clinics, every ninth image a close-up that was left out."""
     (folder / "images").mkdir(parents=True)
     rows = []
@@ -52,13 +51,13 @@ def _data(folder: Path, images: int = 144) -> Path:
     return folder
 
 
-def _fit(model: Path, data: Path, drawn: int) -> Card:
+def _fit(model, data, drawn):
     examples = gate_examples.gather(data, models.SIZE, drawn=drawn)
     return fit_gate.fit(model, Predictor.load(model).gate_features, examples)
 
 
 @pytest.fixture(scope="module")
-def gated(tmp_path_factory) -> tuple[Path, Path, Card]:
+def gated(tmp_path_factory):
     """A tiny model with a gate, and the data that it was fitted on."""
     folder = tmp_path_factory.mktemp("gated")
     data = _data(folder / "data")
@@ -139,7 +138,7 @@ def test_thresholds_are_as_high_as_every_limit_allows():
     limits = [(known, 0.01), (unseen, 0.03)]
     thresholds = fit_gate.fit_thresholds(limits, strangers)
 
-    def kept(tried: np.ndarray) -> bool:
+    def kept(tried):
         return all((scores < tried).any(axis=1).mean() <= share for scores, share in limits)
 
     assert kept(thresholds)
@@ -195,13 +194,13 @@ def test_a_clinic_is_left_out_with_what_it_has_to_refuse():
     """Close-ups of a clinic that is left out would stand for its camera, and lower the threshold."""
     rng = np.random.default_rng(0)
 
-    def drawn(n: int, **shifts: float) -> np.ndarray:
+    def drawn(n, **shifts):
         features = rng.normal(size=(n, 6)).astype(np.float32)
         for name, shift in shifts.items():
             features[:, int(name[1:])] += shift
         return features
 
-    def shown(features: np.ndarray) -> fit_gate.Shown:
+    def shown(features):
         return fit_gate.Shown(features, len(features), 1.0)
 
     seen = {"A": shown(drawn(400)), "B": shown(drawn(400, d0=3))}
@@ -260,7 +259,7 @@ def test_completion_is_resumed(gated, tmp_path, monkeypatch):
     models.write_card(model.keras)
     for step, kept in (("converting", [False, False]), ("features for the gate", [True, False])):
 
-        def kill(what: str, done: int, total: int, step: str = step) -> None:
+        def kill(what, done, total, step=step):
             if what.startswith(step):
                 raise KeyboardInterrupt
 

@@ -27,12 +27,12 @@ TUNE = ["--backbone", "MobileNetV2", "--weights", "none", "--size", "32", "--bat
 
 
 @pytest.fixture
-def data(tmp_path) -> Path:
+def data(tmp_path):
     return make_data(tmp_path / "data")
 
 
 @pytest.fixture
-def quick(monkeypatch) -> list[int]:
+def quick(monkeypatch):
     """Trainings that take no time: a score that rises with each epoch, the more the nearer the rate is to 2e-3."""
     epochs = []
 
@@ -147,14 +147,14 @@ def test_a_killed_ray_worker_is_replaced(data, tmp_path):
     check(out, trials=5)
 
 
-def await_(condition) -> None:
+def await_(condition):
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def processes() -> list[tuple[int, str]]:
+def processes():
     running = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -164,7 +164,7 @@ def processes() -> list[tuple[int, str]]:
     return running
 
 
-def check(out: Path, trials: int) -> None:
+def check(out, trials):
     """All trials ended, each epoch is in a history once, and the model that was kept is that of the best trial."""
     table = pd.read_csv(out / "trials.csv")
     assert table["number"].tolist() == list(range(trials))

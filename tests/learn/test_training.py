@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from melascope.model.card import Card
 SMALL = Settings(backbone="MobileNetV2", weights=None, size=32, epochs=2, batch=8)
 
 
-def probabilities(path: Path, images: np.ndarray) -> np.ndarray:
+def probabilities(path, images):
     return keras.saving.load_model(path, compile=False).predict(images, verbose=0)
 
 
@@ -75,7 +74,7 @@ def test_an_interrupted_run_is_resumed(tmp_path):
     data = make_data(tmp_path / "data")
     settings = Settings(**{**vars(SMALL), "epochs": 3, "patience": 9, "rate": 2e-4})
 
-    def die(what: str, done: int, total: int) -> None:
+    def die(what, done, total):
         if what.startswith("training") and done == 5:
             raise Killed
 

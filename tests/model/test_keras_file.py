@@ -4,9 +4,6 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -21,7 +18,7 @@ from melascope.model import keras_file
 WHOLE = {"metadata.json": '{"keras_version": "3.15.1"}', "config.json": "{}", "model.weights.h5": "no"}
 
 
-def zipped(members: dict[str, str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def zipped(members, method=zipfile.ZIP_DEFLATED):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", method) as file:
         for name, text in members.items():
@@ -29,7 +26,7 @@ def zipped(members: dict[str, str], method: int = zipfile.ZIP_DEFLATED) -> bytes
     return data.getvalue()
 
 
-def altered(model: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+def altered(model, to, change):
     """A copy of a model whose graph is changed."""
     with zipfile.ZipFile(model) as source, zipfile.ZipFile(to, "w") as target:
         for name in source.namelist():
@@ -140,7 +137,7 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wEAAAA=", "defaults":
 )
 @pytest.mark.parametrize("place", ["layer", "activation"])
 def test_dangerous_graphs_never_reach_keras(layer, why, place, tiny_model, tmp_path, monkeypatch):
-    def plant(config: dict[str, Any]) -> None:
+    def plant(config):
         if place == "layer":
             config["config"]["layers"].append(layer)
         else:
@@ -163,22 +160,22 @@ def test_weights_of_another_network_are_refused(tiny_model, tmp_path):
         network.load(mixed)
 
 
-def external(file: h5py.File, folder: Path) -> None:
+def external(file, folder):
     (folder / "secret").write_bytes(bytes(64))
     file.create_dataset("x", (16,), "f4", external=[(str(folder / "secret"), 0, 64)])
 
 
-def virtual(file: h5py.File, folder: Path) -> None:
+def virtual(file, folder):
     layout = h5py.VirtualLayout((4,), "f4")
     layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "x", (4,))
     file.create_virtual_dataset("x", layout)
 
 
-def huge(file: h5py.File, folder: Path) -> None:
+def huge(file, folder):
     file.create_dataset("x", (2**40,), "f4", chunks=(2**10,), compression="gzip")
 
 
-def circle(file: h5py.File, folder: Path) -> None:
+def circle(file, folder):
     file["group/again"] = file.create_group("group")
 
 

@@ -1,7 +1,6 @@
 """Inspection of an `.onnx` file before ONNX Runtime loads it, against the library that defines the format."""
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -29,7 +28,7 @@ def test_a_model_is_described_as_by_the_onnx_library(tiny_model):
     assert onnx_file.inspect(expected.SerializeToString(), "tiny.onnx").sha256 != graph.sha256
 
 
-def model() -> onnx.ModelProto:
+def model():
     """y = x + one, with the one as a constant."""
     shape = ["batch", 3]
     one = numpy_helper.from_array(np.ones(3, dtype=np.float32), "one")
@@ -43,33 +42,33 @@ def model() -> onnx.ModelProto:
     return helper.make_model(plain, opset_imports=[helper.make_opsetid("", 20)])
 
 
-def node(operation: str, **attributes: object) -> Callable[[onnx.ModelProto], None]:
+def node(operation, **attributes):
     return lambda m: m.graph.node.append(helper.make_node(operation, ["y"], ["z"], **attributes))
 
 
-def external(m: onnx.ModelProto) -> None:
+def external(m):
     one = m.graph.initializer[0]
     one.ClearField("raw_data")
     one.data_location = TensorProto.EXTERNAL
     one.external_data.add(key="location", value="../../etc/passwd")
 
 
-def constant(m: onnx.ModelProto) -> None:
+def constant(m):
     """A constant that claims a terabyte and holds nothing."""
     m.graph.initializer.append(TensorProto(name="huge", data_type=TensorProto.FLOAT, dims=[2**20, 2**18]))
 
 
-def negative(m: onnx.ModelProto) -> None:
+def negative(m):
     m.graph.initializer.append(
         TensorProto(name="odd", data_type=TensorProto.FLOAT, dims=[-3], raw_data=bytes(12))
     )
 
 
-def many(m: onnx.ModelProto) -> None:
+def many(m):
     m.graph.node.extend([helper.make_node("Add", ["x", "one"], ["y"])] * 30_000)
 
 
-def sparse(m: onnx.ModelProto) -> None:
+def sparse(m):
     m.graph.sparse_initializer.append(
         helper.make_sparse_tensor(
             numpy_helper.from_array(np.ones(1, dtype=np.float32)),

@@ -37,12 +37,12 @@ PIXELS = models.lesion(2, width=121, height=99)  # odd, so that padding counts
 GREY = np.asarray(Image.fromarray(PIXELS).convert("L"))
 
 
-def read(data: bytes) -> np.ndarray:
+def read(data):
     assert dicom_read.is_dicom(data)
     return images.decode(dicom_read.image_file(data, "a.dcm"), "a.dcm")
 
 
-def ybr(pixels: np.ndarray) -> np.ndarray:
+def ybr(pixels):
     return np.asarray(Image.fromarray(pixels).convert("YCbCr"))
 
 
@@ -88,7 +88,7 @@ def test_an_rgb_jpeg_keeps_its_colours():
     assert np.abs(read(dicom(PIXELS, "RGB", bare, JPEGBaseline8Bit)).astype(int) - PIXELS).max() < 40
 
 
-def _deflated() -> bytes:
+def _deflated():
     """A megabyte of zeros in a kilobyte, as a bomb begins."""
     plain = dicom(np.zeros((600, 600, 3), dtype=np.uint8))
     made = dcmread(io.BytesIO(plain))
@@ -118,7 +118,7 @@ def test_other_dicom_files_are_errors(data, reason):
         read(data)
 
 
-def answer(**changes: object) -> Answer:
+def answer(**changes):
     rng = np.random.default_rng(0)
     made = Answer(
         path="a.dcm", status="ok", label="malignant", confidence=0.71, malignant=0.71, melanoma=0.4, threshold=0.3,
@@ -157,7 +157,7 @@ def test_a_secondary_capture_lies_in_the_study_of_its_source():
         assert keyword in again, keyword
 
 
-def _source(file) -> bytes:
+def _source(file):
     data = io.BytesIO()
     file.save_as(data, enforce_file_format=True)
     return data.getvalue()
@@ -183,16 +183,16 @@ def test_a_secondary_capture_of_another_file_has_no_patient():
 
 
 @pytest.fixture
-def card(tmp_path) -> Card:
+def card(tmp_path):
     models.write_card(tmp_path / "tiny.keras", keras_sha256="0" * 64, license="CC-BY-NC")
     return Card.read(tmp_path / "tiny.json")
 
 
-def bundle(card: Card, version: str, *findings: Result) -> dict[str, list[dict]]:
+def bundle(card, version, *findings):
     """Resources by type, of a bundle that is valid and whose references lead somewhere."""
     made = fhir.bundle(findings, card, version)
     {fhir.R4: BundleR4, fhir.R5: BundleR5}[version].model_validate(made)
-    resources: dict[str, list[dict]] = {}
+    resources = {}
     for entry in made["entry"]:
         resources.setdefault(entry["resource"]["resourceType"], []).append(entry["resource"])
     addresses = {entry["fullUrl"] for entry in made["entry"]}

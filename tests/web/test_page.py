@@ -6,9 +6,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -35,7 +33,7 @@ PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory) -> Path:
+def files(tmp_path_factory):
     """A folder with lesions of both kinds, a letter, and half a file; in a folder of it, an upright TIFF."""
     folder = tmp_path_factory.mktemp("images")
     style = Style(width=640, height=480)
@@ -51,7 +49,7 @@ def files(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[webdriver.Chrome]:
+def chromium():
     driver = shutil.which("chromedriver")
     if driver is None or shutil.which("chromium") is None:
         pytest.skip("needs a browser: apt-get install chromium chromium-driver")
@@ -72,7 +70,7 @@ def chromium() -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address():
     with serving() as (_, port):
         yield f"http://127.0.0.1:{port}"
 
@@ -80,30 +78,30 @@ def address() -> Iterator[str]:
 class Page:
     """What a user sees and does."""
 
-    def __init__(self, browser: webdriver.Chrome, address: str, folder: Path) -> None:
+    def __init__(self, browser, address, folder):
         self.browser, self.folder = browser, folder
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         browser.get(address)
 
-    def find(self, name: str):
+    def find(self, name):
         return self.browser.find_element(By.ID, name)
 
-    def text(self, name: str) -> str:
+    def text(self, name):
         return self.find(name).text
 
     def wait(self, what):
         return WebDriverWait(self.browser, 20).until(lambda _: what())
 
-    def ready(self) -> None:
+    def ready(self):
         self.wait(lambda: self.find("identity").get_property("textContent"))
 
-    def send(self, *paths: Path, by: str = "files") -> None:
+    def send(self, *paths, by="files"):
         self.ready()
         self.find(by).send_keys("\n".join(map(str, paths)))
         self.wait(lambda: self.find("settings").is_displayed() and not self.find("working").is_displayed())
 
-    def shot(self, name: str) -> None:
+    def shot(self, name):
         """Keep a picture of the whole page, to look at."""
         size = self.run("const d = document.documentElement; return [d.clientWidth, d.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
@@ -112,30 +110,30 @@ class Page:
         )
         (self.folder / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
 
-    def run(self, script: str, *words: object):
+    def run(self, script, *words):
         return self.browser.execute_script(script, *words)
 
-    def keys(self, *keys: str) -> None:
+    def keys(self, *keys):
         webdriver.ActionChains(self.browser).send_keys(*keys).perform()
 
-    def focused(self) -> str:
+    def focused(self):
         return self.run("const a = document.activeElement; return a.id || a.textContent.trim()")
 
-    def box(self, name: str) -> dict[str, float]:
+    def box(self, name):
         return self.run("return document.getElementById(arguments[0]).getBoundingClientRect().toJSON()", name)
 
-    def assert_no_errors(self) -> None:
+    def assert_no_errors(self):
         """Nothing failed, and nothing broke the page's security policy."""
         assert self.browser.get_log("browser") == []
 
 
-def plain(text: str) -> str:
+def plain(text):
     """Without the spaces that do not break."""
     return text.replace("\xa0", " ")
 
 
 @pytest.fixture
-def page(chromium, address, tmp_path) -> Iterator[Page]:
+def page(chromium, address, tmp_path):
     made = Page(chromium, address, tmp_path)
     yield made
     made.assert_no_errors()
@@ -202,7 +200,7 @@ def test_a_file_that_browsers_do_not_show(page, files):
     page.shot("tiff")
 
 
-def rows(page: Page) -> list[str]:
+def rows(page):
     texts = page.run("return [...document.querySelectorAll('#rows tr')].map(row => row.innerText)")
     return [plain(text) for text in texts]
 
@@ -387,7 +385,7 @@ def test_it_fits_a_phone(page, files, width):
 
 
 @contextmanager
-def opened(chromium, tmp_path, **environment: str):
+def opened(chromium, tmp_path, **environment):
     with serving(**environment) as (process, port):
         yield process, Page(chromium, f"http://127.0.0.1:{port}", tmp_path)
 

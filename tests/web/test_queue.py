@@ -12,20 +12,20 @@ from melascope.web.queue import JobQueue
 from melascope.web.upload import Upload
 
 
-def jobs(count: int, size: int = 1) -> list[Job]:
+def jobs(count, size=1):
     return [Job(Upload(f"{number}", bytes(size)), Options()) for number in range(count)]
 
 
-def result(job: Job) -> Result:
+def result(job):
     return Result(Answer(path=job.upload.name, status="ok", threshold=0.5, model=""))
 
 
 class Blocked:
     """An analyser that waits until it may continue, and records its batches."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.may = threading.Event()
-        self.batches: list[list[str]] = []
+        self.batches = []
 
     def __call__(self, batch):
         self.batches.append([job.upload.name for job in batch])
@@ -33,7 +33,7 @@ class Blocked:
         return [result(job) for job in batch]
 
 
-def run(analyser, size: int, sent: list[Job]) -> list[str]:
+def run(analyser, size, sent):
     async def main():
         queue = JobQueue(analyser, size, capacity=100)
         if isinstance(analyser, Blocked):

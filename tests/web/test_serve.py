@@ -26,7 +26,7 @@ BODY = (
 )
 
 
-def refused(*words: object, **environment: str) -> str:
+def refused(*words, **environment):
     """The message of a command that does not start."""
     command = [sys.executable, "-m", "melascope", "serve", *map(str, words)]
     done = subprocess.run(

@@ -24,16 +24,16 @@ from melascope.web.workers import WorkerPool
 PNG = saved(models.lesion(0), "PNG")
 
 
-def job(name: str, data: bytes = PNG, **options) -> Job:
+def job(name, data=PNG, **options):
     return Job(Upload(name, data), Options(**options))
 
 
-def statuses(results) -> list[str]:
+def statuses(results):
     return [result.answer.status for result in results]
 
 
 @pytest.fixture(scope="module")
-def predictor(tiny_model) -> FaultyPredictor:
+def predictor(tiny_model):
     return FaultyPredictor.load(tiny_model)
 
 

@@ -14,9 +14,7 @@ from melascope.manifest import data_set
 
 # Ids that the archive or a challenge issues once, so that they mean the same person or lesion in every data set.
 _SHARED_ID = re.compile(r"(IP|IL|HAM|BCN|MSK\d*)_\w+", re.IGNORECASE)
-_MIN_CORRELATION = (
-    0.9  # correlation; the 126 such pairs of neural_network_data.zip reach 0.95, all turned or mirrored
-)
+_MIN_CORRELATION = 0.9  # the 126 such pairs of neural_network_data.zip reach 0.95, all turned or mirrored
 CLASH = "two different images with one id"
 
 
