@@ -1,10 +1,9 @@
-"""How long `melascope fetch isic` takes beside the archive's official command, from the same server on this machine.
+"""How long `melascope fetch isic` takes beside the archive's official command, from one server on this machine.
 
-The server is the one of the tests: each request waits for 20 ms before it is answered, and images
-are of about 45 kB.
-Both commands run with their defaults, in turns, into empty folders; ours also hashes, decodes, keeps a ledger and sums
-up. The fastest round of each counts: what else the machine does only ever adds. The CPU time of the command alone tells
-more where the machine is busy. Prints a table and writes `bench_fetch.json`.
+The server is that of the tests. Each response waits for 20 ms, and an image has about 45 kB. Both commands run with
+their defaults, in turns, into empty folders. Ours also hashes, decodes, keeps a ledger and writes a summary. The
+fastest round of each counts, since other work on the machine only adds time. On a busy machine, compare the CPU time of
+the command instead. Prints a table and writes `bench_fetch.json`.
 
     make bench WHAT=fetch
 """
@@ -21,7 +20,7 @@ from pathlib import Path
 from record import record
 
 ROOT = Path(__file__).resolve().parents[1]
-PORT = 8000  # the only one of this machine that the official command speaks to
+PORT = 8000  # the only one on this machine that the official command uses
 NOWHERE = "http://127.0.0.1:9"
 SERVER = f"http://127.0.0.1:{PORT}/"
 OFFICIAL = "import sys; sys.argv[0] = 'isic'; from isic_cli.cli import main; main()"
@@ -29,7 +28,7 @@ OURS = "from melascope.cli.main import main; main()"
 
 
 def seconds(code: str, words: list[str], out: Path) -> tuple[float, float]:
-    """Run one command to its end, which must be a whole folder; gives how long it took, and its CPU time."""
+    """Run one command; returns its wall time and CPU time."""
     environment = {**os.environ, "MELASCOPE_ISIC_API": f"{SERVER}api/v2/", "MELASCOPE_ISIC_FILES": SERVER}
     environment |= {
         "HTTPS_PROXY": NOWHERE,
@@ -50,7 +49,7 @@ def _cpu() -> float:
 
 
 def main() -> None:
-    """Measure and tell."""
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)

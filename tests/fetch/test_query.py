@@ -20,9 +20,9 @@ from melascope.fetch.query import restricted, translated
     ],
 )
 def test_old_fields_become_todays(old: str, new: str) -> None:
-    query, notes = translated(old)
-    assert query == new
-    assert len(notes) == (old != new)
+    messages: list[str] = []
+    assert translated(old, messages.append) == new
+    assert len(messages) == (old != new)
 
 
 def test_an_old_value_without_a_sure_translation_is_an_error() -> None:
@@ -47,6 +47,6 @@ def test_an_old_value_without_a_sure_translation_is_an_error() -> None:
     ],
 )
 def test_type_and_licences_are_added(query: str, licenses: tuple[str, ...], whole: str) -> None:
-    text, notes = restricted(query, licenses)
-    assert text == whole
-    assert bool(notes) == ("image_type:dermoscopic" in text)
+    messages: list[str] = []
+    assert restricted(query, licenses, messages.append) == whole
+    assert bool(messages) == ("image_type:dermoscopic" in whole)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from urllib3.response import BaseHTTPResponse
-
 from melascope import files
 from melascope.errors import DataError
 from melascope.fetch.client import RefusedError, UnreachableError
@@ -167,14 +165,9 @@ def _addresses(archive: Archive, challenge: Challenge, name: str) -> list[str]:
 
 
 def _served_size(archive: Archive, challenge: Challenge, name: str) -> int | None:
-    def read(response: BaseHTTPResponse) -> int | None:
-        response.read()
-        length = response.headers.get("Content-Length")
-        return int(length) if length else None
-
     for address in _addresses(archive, challenge, name):
         try:
-            return archive.client.request(address, read, method="HEAD", tries=3)
+            return archive.client.size(address, tries=3)
         except (RefusedError, UnreachableError):
             continue
     return None

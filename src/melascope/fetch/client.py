@@ -162,6 +162,16 @@ class Client:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
         return self.request(url, read, headers=lambda: headers)
 
+    def size(self, url: str, tries: int = _TRIES) -> int | None:
+        """Bytes of a file; None if the server does not say."""
+
+        def read(response: BaseHTTPResponse) -> int | None:
+            response.read()
+            length = response.headers.get("Content-Length")
+            return int(length) if length else None
+
+        return self.request(url, read, method="HEAD", tries=tries)
+
     def _wait(self, attempt: int, retry_after: float, why: str) -> None:
         longest = min(_MAX_WAIT_S, self._first_wait * 2 ** (attempt - 1))
         wait = max(longest * random.uniform(0.5, 1), retry_after)  # noqa: S311

@@ -1,7 +1,6 @@
 """Parallel downloads of images: each ends up whole, verified and in its place, or is reported as failed."""
 
 import hashlib
-import os
 import queue
 import threading
 from collections.abc import Iterable
@@ -36,7 +35,7 @@ class Downloads:
     def __init__(self, archive: Archive, folder: RawFolder, jobs: int = JOBS) -> None:
         self._archive, self._folder, self._jobs = archive, folder, jobs
         self._decoders: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore, several times faster
-        for _ in range(os.cpu_count() or 1):  # no more, as some images take much memory
+        for _ in range(images.CORES):  # no more, as some images take much memory
             self._decoders.put(None)
 
     def run(self, entries: Iterable[Entry], total: int, progress: Progress = silent) -> list[Row]:
@@ -109,7 +108,7 @@ class Downloads:
         if not path.is_file():
             return None
         try:
-            size = entry.size or self._archive.client.request(address, _length, method="HEAD")
+            size = entry.size or self._archive.client.size(address)
             if path.stat().st_size != size:
                 return None
             self._check(path)
@@ -175,11 +174,6 @@ def _save(response: BaseHTTPResponse, part: Path) -> tuple[int, str, bytes | Non
     except OSError as error:
         raise DataError(f"{part}: cannot be written ({error.strerror or error})") from error
     return length, sha256.hexdigest(), chunk if length == len(chunk) else None
-
-
-def _length(response: BaseHTTPResponse) -> int:
-    response.read()
-    return int(response.headers.get("Content-Length", -1))
 
 
 def _web_page(part: Path) -> str | None:

@@ -43,22 +43,19 @@ def select(
     licenses: Sequence[str] = (),
     notify: Notify = quiet,
 ) -> Selection:
-    """The images that a query of the user means.
+    """The selection that a user's query means.
 
     Args:
-        query: in the archive's query language, of today or of before 2024.
+        query: in the archive's query language, with today's fields or former ones.
         collections: only images of these, by number.
         limit: at most this many images.
         licenses: only images under these.
         notify: called with a sentence for each change of the query.
 
     Raises:
-        DataError: if the query cannot be read.
+        DataError: if a former field has no translation, quotes or parentheses do not match, or a licence is unknown.
     """
-    text, notes = translated(query.strip())
-    text, more = restricted(text, licenses)
-    for note in (*notes, *more):
-        notify(note)
+    text = restricted(translated(query.strip(), notify), licenses, notify)
     return Selection(text, tuple(collections), limit, tuple(licenses))
 
 

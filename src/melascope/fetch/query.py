@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from melascope.errors import DataError
+from melascope.progress import Notify, quiet
 
 LICENSES = ("CC-0", "CC-BY", "CC-BY-NC")
 DICTIONARY = "https://www.isic-archive.com/data-dictionary"
@@ -50,16 +51,16 @@ _SUCCESSORS = {
 }
 
 
-def translated(query: str) -> tuple[str, list[str]]:
+def translated(query: str, notify: Notify = quiet) -> str:
     """Replace fields that the archive no longer has by today's.
 
-    Returns:
-        The query, and a sentence about each change.
+    Args:
+        query: in the archive's query language.
+        notify: called with a sentence about each change.
 
     Raises:
         DataError: if a value of such a field has no sure translation.
     """
-    notes: list[str] = []
 
     def translate(term: re.Match[str]) -> str:
         field, value = term[1], term[2].strip('"')
@@ -71,33 +72,35 @@ def translated(query: str) -> tuple[str, list[str]]:
                 f"{DICTIONARY}"
             )
         new = _TRANSLATIONS[field][value]
-        notes.append(f"the archive no longer has {term[0]}; the query uses {new}")
+        notify(f"the archive no longer has {term[0]}; the query uses {new}")
         return new
 
-    return _TERM.sub(translate, query), notes
+    return _TERM.sub(translate, query)
 
 
-def restricted(query: str, licenses: Sequence[str] = ()) -> tuple[str, list[str]]:
+def restricted(query: str, licenses: Sequence[str] = (), notify: Notify = quiet) -> str:
     """Restrict a query to dermoscopic images, unless it names the type, and to some licences.
 
-    Returns:
-        The query, and a sentence about the type if it was added.
+    Args:
+        query: in the archive's query language; may be empty.
+        licenses: any, if empty.
+        notify: called with a sentence if the type is added.
 
     Raises:
         DataError: for an unknown licence, or for parentheses or quotes without their other half.
     """
     if not _balanced(query):
         raise DataError(f"{query}: its parentheses or quotes do not match")
-    parts, notes = ([f"({query})"] if query else []), []
+    parts = [f"({query})"] if query else []
     if not _TYPE.search(_QUOTED.sub("", query)):
         parts.append("image_type:dermoscopic")
-        notes.append("dermoscopic images only; to change that, name an image_type in the query")
+        notify("dermoscopic images only; to change that, name an image_type in the query")
     if unknown := set(licenses) - set(LICENSES):
         raise DataError(f"--license {', '.join(sorted(unknown))}: the archive has {', '.join(LICENSES)}")
     if licenses:
         terms = " OR ".join(f"copyright_license:{license_}" for license_ in licenses)
         parts.append(f"({terms})" if len(licenses) > 1 else terms)
-    return (" AND ".join(parts) if len(parts) > 1 or not query else query), notes
+    return " AND ".join(parts) if len(parts) > 1 or not query else query
 
 
 def _balanced(query: str) -> bool:
