@@ -20,9 +20,9 @@ test: $(READY)  ## the fast tests
 test-all: $(READY)  ## all tests, with those on real images where ../shared holds them
 	$(BIN)/pytest -q -n 2
 
-# A page enters this list once it is easy to read.
-PROSE := CONTRIBUTING.md docs/audit.md docs/design.md docs/inference.md docs/training.md docs/web.md \
-  docs/guides/backbone.md docs/guides/report.md
+# Pages that are hard to read are to be rewritten; until then they are left out.
+HARD := docs/fetch.md docs/guides/first-model.md docs/guides/your-images.md
+PROSE := $(filter-out $(HARD), $(wildcard *.md docs/*.md docs/guides/*.md))
 lint: $(READY)  ## style, types, which room imports which, and prose
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
