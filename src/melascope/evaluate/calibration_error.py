@@ -88,23 +88,14 @@ def outline(sample: Sample) -> list[dict[str, float]]:
 
 
 def bins(measured: Measured) -> list[dict[str, Any]]:
-    """The bins of the calibration error that hold an image, with the observed share and its interval."""
-    sample = measured.sample
-    seen = Reliability.of(sample, sample.once)
-    rows = []
-    for i in np.flatnonzero(seen.weight[0]):
-        n, positive = seen.weight[0, i], seen.positive[0, i]
+    """The same bins with `n_positive` and the interval of `observed`: `low` and `high`."""
+    sample, place = measured.sample, bin_of(measured.sample)
+    rows: list[dict[str, Any]] = []
+    for row, i in zip(outline(sample), np.unique(place), strict=True):
+        inside = place == i
         ends = intervals.interval(measured.draws["observed"][:, i])
-        if positive in {0, n}:
-            ends = intervals.exact(positive / n, sample.groups(bin_of(sample) == i))
-        rows.append(
-            {
-                "predicted": float(seen.predicted[0, i] / n),
-                "observed": float(positive / n),
-                "low": ends.low,
-                "high": ends.high,
-                "n": int(n),
-                "n_positive": int(positive),
-            }
-        )
+        if row["observed"] in {0, 1}:
+            ends = intervals.exact(row["observed"], sample.groups(inside))
+        positive = int(sample.truth[inside].sum())
+        rows.append({**row, "low": ends.low, "high": ends.high, "n_positive": positive})
     return rows

@@ -17,6 +17,7 @@ The model is asked about turned images and the validation split alone; the proba
 of `predictions.parquet`.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from melascope.errors import DataError
 from melascope.evaluate.caveats import ALL
 from melascope.evaluate.figure import Measured, mean
 from melascope.evaluate.metrics import Sample, ratio
-from melascope.evaluate.predictions import Evaluation, labelled, predict
+from melascope.evaluate.predictions import Evaluation, predict
 from melascope.images import Pixels
 from melascope.infer.predictor import Predictor
 from melascope.intervals import Figure
@@ -110,7 +111,7 @@ def _validation(evaluation: Evaluation, predictor: Predictor, progress: Progress
         raise DataError(f"{evaluation.data}: has changed since it was evaluated; evaluate again")
     known = manifest.usable(table, "validation")
     known = known[known["malignant"].notna()]
-    return labelled(predict(predictor, known, progress), f"{evaluation.data}, split validation")
+    return replace(evaluation, predictions=predict(predictor, known, progress)).labelled("validation")
 
 
 def _turned(predictor: Predictor, test: pd.DataFrame, progress: Progress) -> Float64:

@@ -108,9 +108,21 @@ class Evaluation:
         return {key: self.metrics["data"][key] for key in ("name", "hash", "split")}
 
     def labelled(self, split: str | None = None) -> pd.DataFrame:
-        """Predictions of a split, or of all evaluated images; see `labelled`."""
-        rows = self.predictions if split is None else self.predictions[self.predictions["split"] == split]
-        return labelled(rows, f"{self.folder}, split {split or self.split}")
+        """The predictions of images that could be read and are known to be malignant or benign, in their order.
+
+        Args:
+            split: to take; None for all that were evaluated.
+
+        Raises:
+            DataError: if either class is missing.
+        """
+        table = self.predictions
+        known = table[table["p_malignant"].notna() & table["malignant"].notna()]
+        known = known if split is None else known[known["split"] == split]
+        if known["malignant"].nunique() < 2:
+            where = f"{self.folder}, split {split or self.split}"
+            raise DataError(f"{where}: malignant and benign images are both needed")
+        return known.reset_index(drop=True)
 
     def write(self, name: str, version: int, seed: int, results: dict[str, Any]) -> dict[str, Any]:
         """Write the JSON file of a chapter into the folder, and return what it holds.
@@ -160,22 +172,6 @@ def predict(predictor: Predictor, table: pd.DataFrame, progress: Progress = sile
     predicted = predicted.astype({**types, "status": str, "reason": "string"})
     parts = (table[KEPT].reset_index(drop=True), predicted, table[_SUBGROUPS].reset_index(drop=True))
     return pd.concat(parts, axis=1)
-
-
-def labelled(predictions: pd.DataFrame, where: str) -> pd.DataFrame:
-    """The rows of images that could be read and are known to be malignant or benign, in their order.
-
-    Args:
-        predictions: as `predict` returns them.
-        where: words for the images, for the error.
-
-    Raises:
-        DataError: if either class is missing.
-    """
-    known = predictions[predictions["p_malignant"].notna() & predictions["malignant"].notna()]
-    if known["malignant"].nunique() < 2:
-        raise DataError(f"{where}: malignant and benign images are both needed")
-    return known.reset_index(drop=True)
 
 
 def command() -> str:
