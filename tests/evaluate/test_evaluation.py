@@ -20,7 +20,7 @@ from melascope.errors import DataError
 from melascope.evaluate import evaluation
 from melascope.evaluate.caveats import Origin
 from melascope.evaluate.evaluation import assess, evaluate
-from melascope.evaluate.predictions import Evaluation
+from melascope.evaluate.predictions import Evaluation, command
 from melascope.infer.answer import Answer
 
 TEST = Origin("data", DATA_HASH, "test")
@@ -317,6 +317,20 @@ def test_the_command_writes_the_report_folder(made, monkeypatch):
     assert again.model == str(Path("m").absolute())
     assert (again.data, again.split) == (Path("data").absolute(), "test")
     assert Path("report/figures/malignant_roc.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["/usr/bin/melascope", "evaluate", "a b"], "melascope evaluate 'a b'"),
+        (["C:/Scripts/melascope.exe", "check", "report"], "melascope check report"),
+        (["/site-packages/melascope/__main__.py", "check"], "melascope check"),
+        (["/usr/bin/pytest", "tests"], "Python"),
+    ],
+)
+def test_the_record_names_the_command(words, expected, monkeypatch):
+    monkeypatch.setattr("sys.argv", words)
+    assert command() == expected
 
 
 @pytest.mark.usefixtures("made")
