@@ -450,10 +450,7 @@ def tune(
     names = [search] if isinstance(search, str) else search
     chosen = searches.searchable(asked) if list(names) == ["all"] else tuple(names)
     whole = searches.Search(asked, chosen, trials, sampler)
-    if ray:
-        result = searches.search_on_ray(Path(data), Path(out), whole, ray, progress)
-    else:
-        result = searches.search(Path(data), Path(out), whole, progress)
+    result = searches.search(Path(data), Path(out), whole, progress, ray)
     page.write(result, whole, Path(out))
     if not result.models:
         raise DataError(f"{Path(out)}: no trial is complete yet")

@@ -5,7 +5,6 @@ resolution, grain and compression.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from melascope import images
@@ -49,7 +48,7 @@ def in_camera(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -
     """
     chance, size = _CHANCE * strength, pixels.shape[0]
     if rng.random() < chance:
-        pixels = _bytes(camera.dark_corners(pixels.astype(np.float32), (0.9, 1.3), rng))
+        pixels = images.to_pixels(camera.dark_corners(pixels.astype(np.float32), (0.9, 1.3), rng))
     if rng.random() < chance:
         fewer = int(rng.uniform(0.4, 1) * size)
         small = Image.fromarray(pixels).resize((fewer, fewer), Image.Resampling.BILINEAR)
@@ -58,11 +57,7 @@ def in_camera(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -
         focus = ImageFilter.GaussianBlur(rng.uniform(0, 1 / 160) * size)
         pixels = np.asarray(Image.fromarray(pixels).filter(focus))
     if rng.random() < chance:
-        pixels = _bytes(pixels + rng.normal(0, rng.uniform(0, 12), pixels.shape))
+        pixels = images.to_pixels(pixels + rng.normal(0, rng.uniform(0, 12), pixels.shape))
     if rng.random() < chance:
         pixels = images.compressed(pixels, int(rng.integers(25, 95)))
     return pixels
-
-
-def _bytes(values: NDArray[np.floating]) -> Pixels:
-    return values.clip(0, 255).astype(np.uint8)

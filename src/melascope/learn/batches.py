@@ -1,6 +1,5 @@
 """Batches for Keras. Seed and epoch alone decide their order and their augmentations."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -55,21 +54,6 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return np.stack(changed).astype(np.float32), self._goals[rows]
 
 
-class PlainBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Images as they are, in order."""
-
-    def __init__(self, pixels: NDArray[np.uint8], rows: NDArray[np.intp], batch: int) -> None:
-        super().__init__()
-        self._pixels, self._rows, self._batch = pixels, rows, batch
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._rows) / self._batch)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32]]:
-        rows = self._rows[index * self._batch : (index + 1) * self._batch]
-        return (self._pixels[rows].astype(np.float32),)
-
-
 def outputs(
     part: Any, pixels: NDArray[np.uint8], batch: int, what: str, progress: Progress = silent
 ) -> NDArray[np.float32]:
@@ -86,9 +70,8 @@ def outputs(
     Returns:
         Shape (n, channels).
     """
-    batches = PlainBatches(pixels, np.arange(len(pixels)), batch)
     results = []
-    for i in range(len(batches)):
-        results.append(np.asarray(part.predict_on_batch(batches[i][0])))
-        progress(what, min((i + 1) * batch, len(pixels)), len(pixels))
+    for start in range(0, len(pixels), batch):
+        results.append(part.predict_on_batch(pixels[start : start + batch].astype(np.float32)))
+        progress(what, min(start + batch, len(pixels)), len(pixels))
     return np.concatenate(results)

@@ -39,21 +39,10 @@ def fine_tune(
     progress: Progress = silent,
     on_epoch: OnEpoch | None = None,
 ) -> checkpoint.Course:
-    """Train a network; it ends with the weights of its best epoch.
+    """Train a network from `network.build`; it ends with the weights of its best epoch.
 
-    Writes `history.csv` into the run folder. Checkpoints are left there for the caller to remove, once the network
-    is saved.
-
-    Args:
-        net: from `network.build`.
-        data: at the network's input size.
-        run: where to write; an interrupted training is resumed.
-        settings: of the training.
-        progress: called with (what, done, total).
-        on_epoch: called after each epoch; an exception from it ends the training, which the same call resumes.
-
-    Returns:
-        The course of the training.
+    Writes `history.csv` into the run folder, and checkpoints, from which the same call resumes an interrupted training.
+    Once the network is saved, the caller removes them.
 
     Raises:
         ModelError: if the training diverges.

@@ -109,16 +109,27 @@ def fit(model: Path, features: GateFeatures, examples: Examples, progress: Progr
         split, by source), `false_refusals_unseen` (the same by a gate that never saw the source; empty with one
         source) and `refused` (share of what must be refused, by kind, each tenth by a gate that never saw it).
     """
-    extractor = _Extractor(features, progress)
-    rng = np.random.default_rng([examples.seed, 1])  # not the numbers that chose the examples
-    lesions = {
-        source: extractor.with_copies(examples.pixels[rows], rng, _LESION_COPIES)
-        for source, rows in examples.train.items()
-    }
-    held_out = {source: extractor.images(examples.pixels[rows]) for source, rows in examples.held_out.items()}
-    to_refuse = {
-        kind: extractor.with_copies(pixels, rng, _OTHER_COPIES) for kind, pixels in examples.to_refuse.items()
-    }
+    rng, done = np.random.default_rng([examples.seed, 1]), 0  # not the numbers that chose the examples
+
+    def extract(pixels: NDArray[np.uint8]) -> Features:
+        nonlocal done
+        extracted = features(pixels)
+        done += len(extracted)
+        progress("features for the gate", done, done)
+        return extracted
+
+    def show(pixels: NDArray[np.uint8], copies: tuple[Sequence[Change], float]) -> Shown:
+        changes, weight = copies
+        parts = [extract(pixels)]
+        for change in changes:
+            # Of all at once, copies would take gigabytes.
+            few = (pixels[i : i + 256] for i in range(0, len(pixels), 256))
+            parts += [extract(np.stack([change(image, rng) for image in part])) for part in few]
+        return Shown(np.concatenate(parts), len(pixels), weight)
+
+    lesions = {source: show(examples.pixels[rows], _LESION_COPIES) for source, rows in examples.train.items()}
+    held_out = {source: extract(examples.pixels[rows]) for source, rows in examples.held_out.items()}
+    to_refuse = {kind: show(pixels, _OTHER_COPIES) for kind, pixels in examples.to_refuse.items()}
     gate, unseen, shares = fit_to_features(lesions, held_out, to_refuse)
     stored = ModelFiles(model)
     gate.write(stored.gate)
@@ -134,32 +145,6 @@ def fit(model: Path, features: GateFeatures, examples: Examples, progress: Progr
     )
     card.write(stored.card)
     return card
-
-
-class _Extractor:
-    """Computes features of images and reports progress."""
-
-    def __init__(self, features: GateFeatures, progress: Progress) -> None:
-        self._features, self._progress, self._done = features, progress, 0
-
-    def images(self, pixels: NDArray[np.uint8]) -> Features:
-        """Features of images, shape (images, features)."""
-        features = self._features(pixels)
-        self._done += len(features)
-        self._progress("features for the gate", self._done, self._done)
-        return features
-
-    def with_copies(
-        self, pixels: NDArray[np.uint8], rng: np.random.Generator, copies: tuple[Sequence[Change], float]
-    ) -> Shown:
-        """Features of images and of their changed copies."""
-        changes, weight = copies
-        parts = [self.images(pixels)]
-        for change in changes:
-            # Of all at once, copies would take gigabytes.
-            few = (pixels[i : i + 256] for i in range(0, len(pixels), 256))
-            parts += [self.images(np.stack([change(image, rng) for image in part])) for part in few]
-        return Shown(np.concatenate(parts), len(pixels), weight)
 
 
 def fit_to_features(

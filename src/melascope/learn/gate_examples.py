@@ -76,9 +76,8 @@ def gather(
         if len(rows):
             train[name] = rows
         held_out[name] = np.flatnonzero((source == name) & (split == "validation"))
-    to_refuse = images_to_refuse(table, others or {}, size, rng, drawn) | _skin(
-        used, source, size, rng, drawn
-    )
+    to_refuse = images_to_refuse(table, others or {}, size, rng, drawn)
+    to_refuse |= _skin(used, source, size, rng, drawn)
     return Examples(decoded(used, size, data, progress), train, held_out, to_refuse, seed)
 
 
@@ -89,17 +88,10 @@ def images_to_refuse(
     rng: np.random.Generator,
     drawn: int = DRAWN,
 ) -> dict[Kind, NDArray[np.uint8]]:
-    """Images that must be refused, by kind: drawn ones, parts of photographs, close-ups of the data set, and others.
-
-    Args:
-        table: the manifest.
-        others: locators of further images, by a word for their kind.
-        size: S, in pixels.
-        rng: source of all randomness.
-        drawn: pictures of each drawn kind.
+    """Draw images that must be refused, and load those of a manifest and others; for arguments see `gather`.
 
     Returns:
-        Shape (images, S, S, 3) for each kind.
+        Shape (images, size, size, 3) for each kind.
     """
     pictures = {
         (kind, ""): np.stack(

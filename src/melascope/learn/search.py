@@ -12,6 +12,7 @@ best.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,9 @@ class Result:
     """The `.keras` files that were kept, the best model last; empty while no trial is complete."""
 
 
-def search(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Result:
+def search(
+    data: Path, out: Path, asked: Search, progress: Progress = silent, address: str | None = None
+) -> Result:
     """Work on a search, alone or beside other processes, until no trial is left; then keep the best model.
 
     Writes `trials.csv` and, as `train` does, a complete `model.*` and `history.csv` of the best trial, and `base.*`,
@@ -101,14 +104,24 @@ def search(data: Path, out: Path, asked: Search, progress: Progress = silent) ->
         out: the search folder; a search of the same settings and data is resumed, also with more trials.
         asked: the settings of the search.
         progress: called with (what, done, total).
+        address: of a Ray cluster whose machines share the work, see `melascope.cluster.connected`; `data` and `out`
+            have the same path on each.
 
     Raises:
         DataError: if the data cannot be learned from, or `out` holds another search.
         ModelError: if backbone, size and weights do not fit together.
+        MelascopeError: if no cluster answers at the address.
     """
-    begin(data, out, asked, progress)
-    work(data, out, asked, progress)
-    return finish(data, out, asked, progress)
+    with cluster.connected(address) if address else nullcontext() as ray:
+        begin(data, out, asked, progress)
+        if ray is None:
+            work(data, out, asked, progress)
+        else:
+            _work_on_ray(ray, data.absolute(), out.absolute(), asked, progress)
+    with FileLock(out / ".finish.lock"):
+        result = keep_best(out, asked)
+        training.complete(result.models, data, asked.settings.seed, progress)
+    return result
 
 
 def begin(data: Path, out: Path, asked: Search, progress: Progress = silent) -> None:
@@ -134,33 +147,17 @@ def begin(data: Path, out: Path, asked: Search, progress: Progress = silent) -> 
             training.train_networks(data, out / "start", replace(asked.settings, epochs=0), progress)
 
 
-def search_on_ray(data: Path, out: Path, asked: Search, address: str, progress: Progress = silent) -> Result:
-    """Search as `search` does, on every machine of a Ray cluster; a worker that dies is replaced.
-
-    Args:
-        data: a folder made by `prepare`, under the same path on every machine.
-        out: the search folder, likewise.
-        asked: the settings of the search.
-        address: of the cluster, see `melascope.cluster.connected`.
-        progress: called with (what, done, total).
-
-    Raises:
-        MelascopeError: as `search` does, or if no cluster answers there.
-    """
-    data, out = data.absolute(), out.absolute()
-    with cluster.connected(address) as ray:
-        begin(data, out, asked, progress)
-        gpus = cluster.count(ray, "GPU")
-        workers = gpus or max(1, cluster.count(ray, "CPU"))
-        # A worker that dies is started again elsewhere, and resumes its trial.
-        worker = ray.remote(max_retries=asked.trials, num_cpus=1, num_gpus=min(gpus, 1))(work)
-        busy = [worker.remote(data, out, asked) for _ in range(min(workers, asked.trials))]
-        study = _study(out, asked)
-        while busy:
-            left, busy = ray.wait(busy, timeout=1)
-            ray.get(left)
-            progress("trials", _ended(study), asked.trials)
-    return finish(data, out, asked, progress)
+def _work_on_ray(ray: Any, data: Path, out: Path, asked: Search, progress: Progress) -> None:
+    gpus = cluster.count(ray, "GPU")
+    workers = gpus or max(1, cluster.count(ray, "CPU"))
+    # A worker that dies is started again elsewhere, and resumes its trial.
+    worker = ray.remote(max_retries=asked.trials, num_cpus=1, num_gpus=min(gpus, 1))(work)
+    busy = [worker.remote(data, out, asked) for _ in range(min(workers, asked.trials))]
+    study = _study(out, asked)
+    while busy:
+        done, busy = ray.wait(busy, timeout=1)
+        ray.get(done)
+        progress("trials", _ended(study), asked.trials)
 
 
 def work(data: Path, out: Path, asked: Search, progress: Progress = silent) -> None:
@@ -172,14 +169,6 @@ def work(data: Path, out: Path, asked: Search, progress: Progress = silent) -> N
         finally:
             lock.release()
         progress("trials", _ended(trial.study), asked.trials)
-
-
-def finish(data: Path, out: Path, asked: Search, progress: Progress = silent) -> Result:
-    """Keep the best model so far and complete it."""
-    with FileLock(out / ".finish.lock"):
-        result = keep_best(out, asked)
-        training.complete(result.models, data, asked.settings.seed, progress)
-    return result
 
 
 def keep_best(out: Path, asked: Search) -> Result:

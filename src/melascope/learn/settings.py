@@ -15,61 +15,56 @@ class Artefacts(StrEnum):
     DRAWN = "drawn"
 
 
+def _option(text: str, **limits: float) -> dict[str, Any]:
+    return {"help": text, **limits}
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of a training. Of each field, the metadata have the text and the limits of its option."""
 
     backbone: str = field(
         default="EfficientNetB0",
-        metadata={"help": "A network of keras.applications, such as EfficientNetB0 or MobileNetV2."},
+        metadata=_option("A network of keras.applications, such as EfficientNetB0 or MobileNetV2."),
     )
     weights: str | None = field(
         default="imagenet",
-        metadata={"help": "imagenet (downloaded by Keras), none, or a file of the backbone's weights."},
+        metadata=_option("imagenet (downloaded by Keras), none, or a file of the backbone's weights."),
     )
-    size: int = field(
-        default=224, metadata={"help": "Side of the square input, in pixels.", "min": 32, "max": 1024}
-    )
-    epochs: int = field(default=10, metadata={"help": "Maximum epochs; 0 trains only the head.", "min": 0})
+    size: int = field(default=224, metadata=_option("Side of the square input, in pixels.", min=32, max=1024))
+    epochs: int = field(default=10, metadata=_option("Maximum epochs; 0 trains only the head.", min=0))
     patience: int = field(
-        default=3,
-        metadata={"help": "Stop after this many epochs without a better validation score.", "min": 1},
+        default=3, metadata=_option("Stop after this many epochs without a better validation score.", min=1)
     )
-    batch: int = field(default=32, metadata={"help": "Images per step.", "min": 1})
+    batch: int = field(default=32, metadata=_option("Images per step.", min=1))
     rate: float | None = field(
         default=None,
-        metadata={"help": "Peak learning rate (default: 1.5e-4; 1e-3 with --weights none).", "min": 0},
+        metadata=_option("Peak learning rate (default: 1.5e-4; 1e-3 with --weights none).", min=0),
     )
-    dropout: float = field(default=0.2, metadata={"help": "Dropout before the head.", "min": 0, "max": 0.9})
-    weight_decay: float = field(default=1e-4, metadata={"help": "Weight decay of AdamW.", "min": 0})
+    dropout: float = field(default=0.2, metadata=_option("Dropout before the head.", min=0, max=0.9))
+    weight_decay: float = field(default=1e-4, metadata=_option("Weight decay of AdamW.", min=0))
     augmentation: float = field(
-        default=1.0,
-        metadata={"help": "Strength of random changes of place, scale and colour.", "min": 0, "max": 2},
+        default=1.0, metadata=_option("Strength of random changes of place, scale and colour.", min=0, max=2)
     )
     artefacts: Artefacts = field(
-        default=Artefacts.DRAWN,
-        metadata={"help": "Whether to draw hair, marks, bubbles, blur and the like."},
+        default=Artefacts.DRAWN, metadata=_option("Whether to draw hair, marks, bubbles, blur and the like.")
     )
     label_smoothing: float = field(
-        default=0.0, metadata={"help": "Label smoothing, 0 to 0.5.", "min": 0, "max": 0.5}
+        default=0.0, metadata=_option("Label smoothing, 0 to 0.5.", min=0, max=0.5)
     )
     unfrozen: float = field(
         default=1.0,
-        metadata={
-            "help": "Share of the backbone's layers to fine-tune, counted from its top.",
-            "min": 0,
-            "max": 1,
-        },
+        metadata=_option("Share of the backbone's layers to fine-tune, from its top.", min=0, max=1),
     )
     members: int = field(
         default=1,
-        metadata={
-            "help": "Networks to train from one start; the model gets the mean of their weights. Each has its own "
-            "seed, and every other one sees no artefacts.",
-            "min": 1,
-        },
+        metadata=_option(
+            "Networks to train from one start; the model gets the mean of their weights. Each has its own seed, and "
+            "every other one sees no artefacts.",
+            min=1,
+        ),
     )
-    seed: int = field(default=0, metadata={"help": "Same seed, same machine, same model."})
+    seed: int = field(default=0, metadata=_option("Same seed, same machine, same model."))
 
     @classmethod
     def of(cls, **given: Any) -> Self:

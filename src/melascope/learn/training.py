@@ -41,10 +41,10 @@ def train(
     *,
     refuse: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Path]:
-    """Train on a data set folder into a run folder: complete models, converted, calibrated, each with its gate.
+    """Train complete models: calibrated, converted, each with its gate.
 
-    Writes, for `base` (frozen backbone, linear head; not from random weights) and for `model` (fine-tuned), a
-    `.keras`, a `.json`, an `.onnx` and a `.gate.npz` file; and `history.csv`.
+    Writes `history.csv` and the four files of `model` (fine-tuned) and, not from random weights, of `base` (frozen
+    backbone, linear head).
 
     Args:
         data: a folder made by `prepare`.
@@ -102,21 +102,12 @@ def train_networks(
 ) -> list[Path]:
     """Train as `train` does, without conversion and gate, which a trial or an experiment does not need.
 
+    Arguments, results and errors are those of `train`, and besides:
+
     Args:
-        data: a folder made by `prepare`.
-        run: where to write; an unfinished run of the same settings and data is resumed.
-        settings: of the training.
-        progress: called with (what, done, total).
         start: the run folder whose `base.keras` to start from, of the same data, backbone, size and weights, instead
             of fitting and writing it once more.
         on_epoch: called after each epoch; an exception from it ends the training, which the same call resumes.
-
-    Returns:
-        The `.keras` files, the best model last.
-
-    Raises:
-        DataError: if the data cannot be learned from, or `run` holds another training.
-        ModelError: if backbone, size and weights do not fit together, or the training diverges.
     """
     started = time.monotonic()
     table = manifest.read(data)
@@ -175,23 +166,13 @@ def _fit_base(net: Any, data: TrainingData, run: Path, settings: Settings, progr
     if (run / f"{BASE}.json").is_file():
         _start_from(path, net)
         return path
-    features = outputs(
-        network.truncated_at(net, "pool"),
-        data.pixels,
-        settings.batch,
-        "features of the frozen backbone",
-        progress,
-    )
+    what = "features of the frozen backbone"
+    features = outputs(network.truncated_at(net, "pool"), data.pixels, settings.batch, what, progress)
     train, validation = data.rows["train"], data.rows["validation"]
-    net.get_layer("logits").set_weights(
-        head.fit(
-            features[train],
-            data.targets[train],
-            features[validation],
-            data.targets[validation],
-            data.learnable,
-        )
+    weights = head.fit(
+        features[train], data.targets[train], features[validation], data.targets[validation], data.learnable
     )
+    net.get_layer("logits").set_weights(weights)
     return _keep(net, BASE, data, run, settings, {"stage": "head on the frozen backbone"}, progress)
 
 
