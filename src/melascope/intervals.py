@@ -92,7 +92,9 @@ class Figure:
 
 
 def _formatted(value: float, spec: str) -> str:
-    return format(value, spec).replace("%", "\u00a0%")  # a space that ends no line
+    text = format(value, spec)
+    text = text if text.strip("-0.%") else text.removeprefix("-")  # no zero is negative
+    return text.replace("%", "\u00a0%")  # a space that ends no line
 
 
 def weights(

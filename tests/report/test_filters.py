@@ -64,5 +64,5 @@ def test_tally():
 
 
 def test_split_of():
-    assert filters.split_of({"split": "test", "name": "data"}) == "the test split of data"
-    assert filters.split_of({"split": "all", "name": "data"}) == "all splits of data"
+    assert filters.split_of({"split": "test", "name": "data"}) == "the test split of <code>data</code>"
+    assert filters.split_of({"split": "all", "name": "<b>"}) == "all splits of <code>&lt;b&gt;</code>"

@@ -37,7 +37,7 @@ def draw_doubt(doubt: dict[str, Any], out: Path) -> dict[str, Any]:
 
 
 def _risk_coverage(methods: list[dict[str, Any]]) -> Figure:
-    figure, axes = canvas(6.4, 3.9)
+    figure, axes = canvas(8.4, 4.2)
     best = min(methods, key=lambda row: row["area"]["value"])
     for row, (colour, line) in zip(methods, _LINES, strict=True):
         curve = row["curve"]

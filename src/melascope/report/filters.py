@@ -80,10 +80,10 @@ def tally(counts: dict[str, int]) -> str:
     return ", ".join(f"{value} {n:,} ({percent(n / total)})" for value, n in named)
 
 
-def split_of(data: Mapping[str, Any]) -> str:
-    """Which images a figure is over: `the test split of data/`."""
+def split_of(data: Mapping[str, Any]) -> Markup:
+    """Which images a figure is over: `the test split of <code>data/</code>`."""
     split = "all splits" if data["split"] == "all" else f"the {data['split']} split"
-    return f"{split} of {data['name']}"
+    return Markup("{} of <code>{}</code>").format(split, data["name"])
 
 
 ALL = (count, percent, figure, cell, texts, complement, hundred, points, tally, split_of)

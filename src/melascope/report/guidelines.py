@@ -42,7 +42,7 @@ class Item(NamedTuple):
 
 _SETTING = "setting and dates of the sources"
 _EXPERTISE = "the training that users need"
-_RATERS = "who gave the diagnoses, how, and how far they agree: the archive does not record it"
+_RATERS = "who gave the diagnoses, how, and how far they agree (not in the archive)"
 
 TRIPOD_AI = (
     Item("1", "Title: kind of study, population, outcome"),
@@ -101,7 +101,7 @@ TRIPOD_AI = (
         (WHOM,),
         "dates, treatments, and characteristics within each source",
     ),
-    Item("20c", "Comparison with the development data", (DATA,), "of characteristics other than the source"),
+    Item("20c", "Comparison with the development data", (DATA,), "characteristics other than the source"),
     Item("21", "Participants and outcomes in each analysis", (WHOM, WELL, FAILS)),
     Item("22", "The full model, to predict for new individuals", (MODEL, AGAIN)),
     Item("23a", "Performance with intervals, and in subgroups", (WELL, SURE, FAILS)),
@@ -136,7 +136,7 @@ STARD_AI = (
         "13",
         "Devices of acquisition, and software",
         (MODEL, AGAIN),
-        "devices: the archive does not record them",
+        "devices (not in the archive)",
     ),
     Item("14", "Protocol of acquisition, and preprocessing", (MODEL, AUDIT), "protocols of acquisition"),
     Item("15a", "Index test, in detail", (MODEL, TRAINING, AGAIN)),
@@ -241,7 +241,7 @@ def answers(there: Collection[str]) -> dict[str, list[dict[str, Any]]]:
         for item in items:
             where = [place for place in item.where if place in ALWAYS or place in there]
             lacks = [item.lacks] if item.lacks and where else []
-            lacks += [f"not measured: {place}" for place in item.where if place not in where]
+            lacks += [f"{place} (not measured)" for place in item.where if place not in where]
             status = STATUSES[2 if not where else 1 if lacks else 0]
             rows.append(
                 {

@@ -55,7 +55,8 @@ def _pictures(example: dict[str, Any]) -> dict[str, Any]:
     outlined[mask & ~binary_erosion(mask, iterations=2)] = (255, 255, 255)
     _, overlay = pair(example["whole"], example["cam"], SIDE)
     shown = (outlined, overlay, *(example[part] for part in list(PARTS)[1:]))
-    return {**example, "pictures": [picture(image) for image in shown]}
+    heated = bool((example["cam"] > 0).any())
+    return {**example, "heated": heated, "pictures": [picture(image) for image in shown]}
 
 
 def _parts(by_target: dict[str, Any]) -> Figure:
@@ -73,13 +74,13 @@ def _parts(by_target: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(PARTS)), list(PARTS.values()))
     axes.set(ylim=(len(PARTS) - 0.5, -0.5), xlabel="ROC-AUC")
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="upper left", fontsize=9)
+    figure.legend(loc="outside upper left", fontsize=9, ncols=len(measured))
     return figure
 
 
 def _faithful(faithful: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(4.6, 2.9), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    panels = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.1})
     for axes, name in zip(panels, ("deletion", "insertion"), strict=True):
         for by, colour, line in (("heat", BLUE, "-"), ("chance", INK, ":")):
             axes.plot(
@@ -93,7 +94,7 @@ def _faithful(faithful: dict[str, Any]) -> Figure:
         axes.set_xticks(np.linspace(0, 1, 3))
         in_percent(axes.xaxis)
     panels[0].set_ylabel("probability of malignant")
-    panels[0].set_xlabel("of the image blurred")
-    panels[1].set_xlabel("of the image shown")
+    panels[0].set_xlabel("image blurred")
+    panels[1].set_xlabel("image shown")
     panels[1].legend(fontsize=9)
     return figure
