@@ -1,6 +1,6 @@
 """The chapters of a report: what else is measured of an evaluated model, each with a page of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def check(
 
     Args:
         evaluation: a report folder, read.
-        chapters: names out of `CHAPTERS`. None means all; what does not apply is then left out, with the reason.
+        chapters: names out of `CHAPTERS`; by default all, and those that cannot be measured are left out.
         masks: folder or ZIP of lesion masks, named by image id; for `lesion`.
         images: at most this many for `stress` and for `lesion`; None for their own numbers.
         band: two probabilities between which a decision is weak, for `cases`; None for the model's prediction sets.
@@ -62,40 +62,57 @@ def check(
     """
     if unknown := sorted(set(chapters) - set(CHAPTERS)):
         raise DataError(f"{unknown[0]}: no such chapter; there are {', '.join(CHAPTERS)}")
-    folder, number = evaluation.folder, {} if images is None else {"images": images}
-
-    def measured(name: str) -> Chapter:
-        if name == "stress":
-            results, examples = stress.measure(evaluation, **number, seed=seed, progress=progress)
-            return Chapter(results, (stress_page.write(results, examples, folder),))
-        if name == "lesion":
-            if masks is None:
-                raise DataError(
-                    f"{folder}: the chapter lesion needs lesion masks; name their folder or ZIP by --masks"
-                )
-            members = [m.locator for tree in open_trees(masks) for m in (*tree.images, *tree.passed_over)]
-            results, pictures = lesion.measure(evaluation, members, **number, seed=seed, progress=progress)
-            return Chapter(results, (lesion_page.write(results, pictures, folder),))
-        if name == "doubt":
-            results = doubt.measure(evaluation, seed=seed, progress=progress)
-            return Chapter(results, (doubt_page.write(results, folder),))
-        if name == "cases":
-            findings = cases.measure(evaluation, band=band)
-            return Chapter(findings, (cases_page.write(findings, evaluation, band, progress),))
-        known = hold_out.read(hold_out_file, evaluation.card()) if hold_out_file else None
-        return Chapter(None, card_page.write(evaluation, hold_out=known))
-
+    shared: dict[str, Any] = {"seed": seed, "progress": progress}
+    sized = shared if images is None else {**shared, "images": images}
+    measures: dict[str, Callable[[], Chapter]] = {
+        "stress": lambda: _stress(evaluation, **sized),
+        "lesion": lambda: _lesion(evaluation, masks, **sized),
+        "doubt": lambda: _doubt(evaluation, **shared),
+        "cases": lambda: _cases(evaluation, band, progress),
+        "card": lambda: _card(evaluation, hold_out_file),
+    }
     done: dict[str, Chapter] = {}
     try:
         for name in CHAPTERS:
             if name in (chapters or CHAPTERS):
                 try:
-                    done[name] = measured(name)
+                    done[name] = measures[name]()
                 except DataError as error:
                     if chapters:
                         raise
                     done[name] = Chapter(reason=str(error))
     finally:
         if any(name in _SHOWN and chapter.pages for name, chapter in done.items()):
-            renew(folder, progress)
+            renew(evaluation.folder, progress)
     return done
+
+
+def _stress(evaluation: Evaluation, **options: Any) -> Chapter:
+    results, examples = stress.measure(evaluation, **options)
+    return Chapter(results, (stress_page.write(results, examples, evaluation.folder),))
+
+
+def _lesion(evaluation: Evaluation, masks: str | Path | None, **options: Any) -> Chapter:
+    folder = evaluation.folder
+    if masks is None:
+        raise DataError(
+            f"{folder}: the chapter lesion needs lesion masks; name their folder or ZIP by --masks"
+        )
+    members = [m.locator for tree in open_trees(masks) for m in (*tree.images, *tree.passed_over)]
+    results, examples = lesion.measure(evaluation, members, **options)
+    return Chapter(results, (lesion_page.write(results, examples, folder),))
+
+
+def _doubt(evaluation: Evaluation, **options: Any) -> Chapter:
+    results = doubt.measure(evaluation, **options)
+    return Chapter(results, (doubt_page.write(results, evaluation.folder),))
+
+
+def _cases(evaluation: Evaluation, band: tuple[float, float] | None, progress: Progress) -> Chapter:
+    findings = cases.measure(evaluation, band=band)
+    return Chapter(findings, (cases_page.write(findings, evaluation, band, progress),))
+
+
+def _card(evaluation: Evaluation, hold_out_file: Path | None) -> Chapter:
+    known = hold_out.read(hold_out_file, evaluation.card()) if hold_out_file else None
+    return Chapter(None, card_page.write(evaluation, hold_out=known))
