@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -285,8 +286,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(server, tmp_path):
 
 
 def test_too_small_a_disk_is_an_error_before_any_download(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("melascope.fetch.isic.free_bytes", lambda _: 1000)
-    monkeypatch.setattr("melascope.fetch.folder.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match=r"needs .* kB; only 1 kB free on this disk"):
         fetch(server, tmp_path)
     assert server.asked("/images/ISIC") == 0
