@@ -52,7 +52,8 @@ linkcheck_timeout = 20
 # A page is in the navigation if its file is there, so that parts of the project need not know of each other.
 NAVIGATION = {
     "Guides": [
-        f"docs/guides/{name}" for name in ("first-model", "your-images", "report", "machines", "backbone")
+        f"docs/guides/{name}"
+        for name in ("first-model", "from-python", "your-images", "report", "machines", "backbone")
     ],
     "How it works": [
         f"docs/{name}" for name in ("design", "fetch", "audit", "training", "trust", "inference", "web")

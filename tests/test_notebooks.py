@@ -24,6 +24,7 @@ STORY = (
     "metrics_evaluation",
     "weak_decision_investigation",
 )
+FIRST = "load_predict_look"  # always on drawn lesions
 MAX_BYTES = 2**20  # of a notebook
 PLACE = re.compile(r"(?<![\w.])/(?:work|home|root|tmp|Users|usr|opt|mnt|srv)/|[A-Z]:\\\\")  # of some machine
 
@@ -57,13 +58,13 @@ def committed(name):
 
 
 def test_the_readme_leads_through_all_of_them():
-    assert sorted(path.parent.name for path in NOTEBOOKS.glob("*/*.py")) == sorted(STORY)
+    assert sorted(path.parent.name for path in NOTEBOOKS.glob("*/*.py")) == sorted([FIRST, *STORY])
     readme = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
-    for name in STORY:
+    for name in (FIRST, *STORY):
         assert f"({name}/{name}.ipynb)" in readme
 
 
-@pytest.mark.parametrize("name", STORY)
+@pytest.mark.parametrize("name", [FIRST, *STORY])
 def test_source_and_notebook_are_in_step(name):
     source, notebook = (jupytext.read(committed(name).with_suffix(end)) for end in (".py", ".ipynb"))
     cells = [[(cell.cell_type, cell.source) for cell in book.cells] for book in (source, notebook)]
@@ -84,6 +85,27 @@ def test_what_is_committed_was_run_whole_on_real_images(name):
     assert "never replaces" in text
     assert not PLACE.search(committed(name).read_text(encoding="utf-8")), "names a folder of some machine"
     assert "nan" not in re.findall(r"\w+", text)
+
+
+def test_the_first_one_gives_what_it_shows(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "notebooks.py", FIRST, "--out", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    again, shown = (
+        [output["data"] for _, output in outputs(folder / FIRST / f"{FIRST}.ipynb")]
+        for folder in (tmp_path, NOTEBOOKS)
+    )
+    texts = [
+        [re.sub(r"base64,[^']+", "", data.get("text/html", "")) for data in run] for run in (again, shown)
+    ]
+    assert texts[0] == texts[1]
+    assert "never replaces" in "".join(texts[0])
+    assert "The image is too dark" in "".join(texts[0])
+    assert any("image/png" in data for data in shown)
 
 
 @pytest.mark.parametrize("name", STORY)

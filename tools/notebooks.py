@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 HOUSE = Path(__file__).resolve().parents[1]
 ROOT = HOUSE / "notebooks"
 STORY = (  # in the order in which they are read
+    "load_predict_look",
     "data_audit",
     "initial_model",
     "fine_tune_process",
