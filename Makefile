@@ -20,7 +20,6 @@ test: $(READY)  ## the fast tests
 test-all: $(READY)  ## all tests, with those on real images where ../shared holds them
 	$(BIN)/pytest -q -n 2
 
-# Pages that are hard to read are to be rewritten; until then they are left out.
 PROSE := $(wildcard *.md docs/*.md docs/guides/*.md notebooks/*.md)
 lint: $(READY)  ## style, types, which room imports which, and prose
 	$(BIN)/ruff check
