@@ -93,6 +93,8 @@ def test_an_installed_wheel_predicts(tmp_path):
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, tree]
     subprocess.run([sys.executable, "-m", "pip", *build], check=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        for data in ("report/guidelines.csv", "report/templates/parts/doubt.html"):
+            assert f"melascope/{data}" in wheel.namelist()
         shipped = {Path(name).name for name in wheel.namelist() if name.startswith("melascope/models/")}
         wheel.extractall(tmp_path / "installed")
     stems = ("base_model", "finetuned_model")

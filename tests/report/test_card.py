@@ -65,7 +65,7 @@ def test_the_card_describes_the_model(report, tmp_path):
 
 
 def test_every_item_of_the_guidelines_is_there_once():
-    numbers = {name: [item.number for item in items] for name, items in guidelines.GUIDELINES.items()}
+    numbers = {name: [row["number"] for row in rows] for name, rows in guidelines.answers(()).items()}
     assert [int(number) for number in numbers["CLAIM 2024"]] == list(range(1, 45))
     for name, last in (("TRIPOD+AI", 27), ("STARD-AI", 40)):
         assert len(set(numbers[name])) == len(numbers[name])
@@ -80,26 +80,31 @@ def test_places_that_answer_are_there(report, tmp_path):
     write(report, tmp_path)
     page = (report / "report.html").read_text()
     card = (tmp_path / "card.html").read_text()
-    for place in guidelines.ALWAYS - {guidelines.AUDIT, guidelines.FIGURES, guidelines.AGAIN}:
+    always = set(guidelines.PLACES) - set(guidelines.MEASURED) - {"audit", "figures", "again"}
+    for place in (guidelines.PLACES[key] for key in always):
         where, _, name = place.partition(", ")
         if where == "card":
             assert f"<h2>{name.capitalize()}</h2>" in card, place
         else:
             assert f"{where.removeprefix('report ')} · {name.capitalize()}" in page, place
-    for place in (guidelines.STRESS, guidelines.LESION, guidelines.DOUBT):
-        assert f"<h2>{place.partition(', ')[2].capitalize()}</h2>" in page, place
-    for place in (guidelines.FIGURES, guidelines.AGAIN):
-        assert f"<h2>{place.partition(', ')[2].capitalize()}</h2>" in page
+    for key in ("stress", "lesion", "doubt", "figures", "again"):
+        assert f"<h2>{guidelines.PLACES[key].partition(', ')[2].capitalize()}</h2>" in page, key
+
+
+def test_items_name_places_that_exist():
+    named = {key for item in guidelines.items() for key in item["where"].split()}
+    assert named == set(guidelines.PLACES)
+    assert set(guidelines.MEASURED) < named
 
 
 def test_what_was_not_measured_is_not_called_answered():
-    def statuses(there: set[str]) -> dict[str, str]:
-        return {row["number"]: row["status"] for row in guidelines.answers(there)["CLAIM 2024"]}
+    def statuses(measured: set[str]) -> dict[str, str]:
+        return {row["number"]: row["status"] for row in guidelines.answers(measured)["CLAIM 2024"]}
 
     nothing = statuses(set())
     assert nothing["30"] == nothing["31"] == nothing["33"] == nothing["44"] == "not answered"
     assert nothing["39"] == "partly"
-    more = statuses({guidelines.STRESS, guidelines.LESION, guidelines.CLINICS})
+    more = statuses({"stress", "lesion", "clinics"})
     assert more["30"] == more["31"] == more["33"] == more["39"] == "answered"
     assert more["44"] == "not answered"
     assert more["14"] == "partly"  # what a place lacks does not come with measuring

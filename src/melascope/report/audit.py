@@ -11,7 +11,6 @@ from melascope.report.html import picture, render
 
 PAGE = "audit.html"
 _SIDE = 128
-_MAX_ROWS = 12  # of a table of counts; the rest is summed up
 _MAX_NAMES = 5  # of images that were left out for one reason
 
 _TITLES = {
@@ -42,7 +41,7 @@ def write(audit: dict[str, Any], manifest: pd.DataFrame, out: Path) -> Path:
         The path of the page.
     """
     counts = [
-        {"title": _TITLES[name], "rows": _shortened(counted), "most": max(counted.values())}
+        {"title": _TITLES[name], "counts": counted, "most": max(counted.values())}
         for name, counted in audit["counts"].items()
         if counted and set(counted) != {"not known"}
     ]
@@ -64,12 +63,6 @@ def write(audit: dict[str, Any], manifest: pd.DataFrame, out: Path) -> Path:
     )
     files.write_text(out / PAGE, page)
     return out / PAGE
-
-
-def _shortened(counted: dict[str, int]) -> list[tuple[str, int]]:
-    rows = list(counted.items())
-    rest = sum(n for _, n in rows[_MAX_ROWS:])
-    return rows[:_MAX_ROWS] + ([(f"{len(rows) - _MAX_ROWS} others", rest)] if rest else [])
 
 
 def _picture(locator: str) -> str | None:

@@ -14,11 +14,6 @@ from melascope.report.html import render
 from melascope.report.page import chapters
 
 PAGE, TABLE = "card.html", "guidelines.html"
-_PLACES = {
-    "stress": guidelines.STRESS,
-    "lesion": guidelines.LESION,
-    "doubt": guidelines.DOUBT,
-}
 _REFERENCES = {
     "TRIPOD+AI": "Collins et al. 2024, BMJ 385:e078378",
     "STARD-AI": "Sounderajah et al. 2025, Nature Medicine, doi:10.1038/s41591-025-03953-8",
@@ -45,10 +40,9 @@ def write(
     """
     metrics, card, out = evaluation.metrics, evaluation.card(), out or evaluation.folder
     measured = chapters(metrics, evaluation.folder)
-    there = {place for name, place in _PLACES.items() if name in measured}
-    there |= {guidelines.REFUSALS} if card.gate else set()
-    there |= {guidelines.CLINICS} if hold_out else set()
-    answers = guidelines.answers(there)
+    answers = guidelines.answers(
+        {*measured, *(["refusals"] if card.gate else []), *(["clinics"] if hold_out else [])}
+    )
     counts = {
         name: {status: sum(row["status"] == status for row in rows) for status in guidelines.STATUSES}
         for name, rows in answers.items()

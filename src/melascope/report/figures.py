@@ -130,32 +130,16 @@ def _curve(axes: Axes, curve: dict[str, list[float]], label: str | None = None) 
     axes.plot(curve["x"], curve["y"], color=BLUE, label=label)
 
 
-def _operating_points(axes: Axes, result: dict[str, Any], x: str, y: str, falls: bool) -> None:
-    """Mark both thresholds on a curve that falls or rises, their names where it leaves room."""
-    marked: list[tuple[float, float]] = []
+def _thresholds(axes: Axes, result: dict[str, Any], x: str, y: str) -> None:
+    """Mark both thresholds on a curve."""
     for where, marker in (("at_threshold", "o"), ("at_half", "s")):
         at = result[where]
         across, up = at[x]["value"], at[y]["value"]
-        if across is None or up is None:
-            continue
-        across = 1 - across if x == "specificity" else across
-        axes.plot(across, up, marker, color=ORANGE, markersize=7, clip_on=False, zorder=5)
-        left = across < 0.55
-        away = (9 if left else -9), (10 if falls and left else -14)
-        if any(abs(across - px) < 0.2 and abs(up - py) < 0.1 for px, py in marked):
-            away = away[0], away[1] + (14 if away[1] > 0 else -14)
-        far = not left and not falls  # under the flat end of a ROC curve there is room only at the right
-        axes.annotate(
-            _named(at["threshold"], where),
-            (across, up),
-            (0.99, up - 0.15 + away[1] / 200) if far else away,
-            textcoords="data" if far else "offset points",
-            ha="left" if left else "right",
-            color=INK,
-            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
-            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8} if far else None,
-        )
-        marked.append((across, up))
+        if across is not None and up is not None:
+            across = 1 - across if x == "specificity" else across
+            name = _named(at["threshold"], where)
+            axes.plot(across, up, marker, color=ORANGE, markersize=7, clip_on=False, zorder=5, label=name)
+    axes.legend()
 
 
 def _roc(target: str, result: dict[str, Any]) -> Figure:
@@ -164,7 +148,7 @@ def _roc(target: str, result: dict[str, Any]) -> Figure:
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     curve = result["curves"]["roc"]
     _curve(axes, {name: [0, *values] for name, values in curve.items()})
-    _operating_points(axes, result, "specificity", "sensitivity", falls=False)
+    _thresholds(axes, result, "specificity", "sensitivity")
     axes.set_title(f"ROC-AUC {filters.figure(result['roc_auc'])}")
     _square(axes, f"called {yes} though {no} (1 - specificity)", f"{yes} caught (sensitivity)")
     return figure
@@ -177,7 +161,7 @@ def _precision_recall(target: str, result: dict[str, Any]) -> Figure:
     axes.axhline(share, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.text(0.01, share + 0.015, f"chance: {filters.percent(share)}", color=MUTED)
     _curve(axes, result["curves"]["pr"])
-    _operating_points(axes, result, "sensitivity", "precision", falls=True)
+    _thresholds(axes, result, "sensitivity", "precision")
     axes.set_title(f"PR-AUC {filters.figure(result['pr_auc'])}")
     _square(axes, f"{yes} caught (recall, sensitivity)", f"{yes} among those called so (precision)")
     return figure
@@ -204,26 +188,14 @@ def _calibration(target: str, result: dict[str, Any]) -> Figure:
         label="before calibration",
     )
     axes.plot(x, y, "o", color=BLUE, markersize=5.5, clip_on=False, label="after calibration")
-    axes.legend(
-        loc="lower right" if result["at_threshold"]["threshold"] < 0.4 else "center right", fontsize=9
-    )
+    for where, line in (("at_threshold", "-"), ("at_half", ":")):
+        at = result[where]["threshold"]
+        for panel in (axes, counts):
+            panel.axvline(at, color=ORANGE, linewidth=1.1, linestyle=line, label=_named(at, where))
+    axes.legend(loc="upper left", fontsize=9, frameon=True, facecolor=PAPER, edgecolor="none")
     axes.set_title(f"Calibration error {filters.figure(result['calibration_error'])}")
     _square(axes, "", f"observed share of {yes}")
     counts.bar([b["predicted"] for b in bins], [b["n"] for b in bins], width=0.03, color=BLUE, alpha=0.55)
-    for where in ("at_threshold", "at_half"):
-        at = result[where]["threshold"]
-        for panel in (axes, counts):
-            panel.axvline(at, color=ORANGE, linewidth=1.1, linestyle="-" if where == "at_threshold" else ":")
-        high = at < 0.6  # the bins lie along the diagonal
-        axes.text(
-            at + (-0.012 if at > 0.1 else 0.012),
-            0.98 if high else 0.02,
-            _named(at, where),
-            rotation=90,
-            ha="right" if at > 0.1 else "left",
-            va="top" if high else "bottom",
-            fontsize=9,
-        )
     counts.set(xlabel=f"predicted probability of {yes}", ylabel="images")
     counts.grid(axis="x", visible=False)
     return figure

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from melascope.intervals import Figure
 from melascope.labels import NOT_RECORDED
 
-_MAX_NAMED = 12  # values of a tally, such as diagnoses, that are named; the rest is summed up
+_MAX_NAMED = 12  # values, such as diagnoses, whose counts are shown one by one
 _SIGN = "\u00a0%"  # no line ends before the sign
 
 Document = Mapping[str, Any] | None
@@ -73,11 +73,16 @@ def tally(counts: dict[str, int]) -> str:
     if set(counts) <= {NOT_RECORDED}:
         return NOT_RECORDED
     total = sum(counts.values())
+    return ", ".join(f"{value} {n:,} ({percent(n / total)})" for value, n in shortened(counts))
+
+
+def shortened(counts: dict[str, int]) -> list[tuple[str, int]]:
+    """The first counts, and the sum of the others where there are many."""
     named = list(counts.items())
-    if len(named) > _MAX_NAMED + 1:
-        rest = named[_MAX_NAMED:]
-        named = [*named[:_MAX_NAMED], (f"{len(rest)} others", sum(n for _, n in rest))]
-    return ", ".join(f"{value} {n:,} ({percent(n / total)})" for value, n in named)
+    if len(named) <= _MAX_NAMED + 1:
+        return named
+    rest = named[_MAX_NAMED:]
+    return [*named[:_MAX_NAMED], (f"{len(rest)} others", sum(n for _, n in rest))]
 
 
 def split_of(data: Mapping[str, Any]) -> Markup:
@@ -86,4 +91,4 @@ def split_of(data: Mapping[str, Any]) -> Markup:
     return Markup("{} of <code>{}</code>").format(split, data["name"])
 
 
-ALL = (count, percent, figure, cell, texts, complement, hundred, points, tally, split_of)
+ALL = (count, percent, figure, cell, texts, complement, hundred, points, tally, shortened, split_of)
