@@ -33,12 +33,16 @@ __all__ = [  # __init__.pyi declares them for type checkers
     "train",
     "tune",
 ]
+_PACKAGES = {"evaluate", "prepare"}  # which share their names with functions
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'melascope' has no attribute {name!r}")
-    return getattr(import_module("melascope.api"), name)
+    value = getattr(import_module("melascope.api"), name)
+    if name in _PACKAGES:  # `melascope.evaluate.figure` works too: the function has what the package holds
+        value.__dict__ = import_module(f"melascope.{name}").__dict__
+    return value
 
 
 def __dir__() -> list[str]:
@@ -46,11 +50,9 @@ def __dir__() -> list[str]:
 
 
 class _Face(ModuleType):
-    """This module. `evaluate` and `prepare` are functions here, though packages bear these names too."""
-
     def __setattr__(self, name: str, value: object) -> None:
-        # When a package is imported, Python sets it as an attribute of its parent.
-        if not (name in __all__ and isinstance(value, ModuleType)):
+        # An import makes a package an attribute of its parent, which would hide the function of its name.
+        if name not in _PACKAGES:
             super().__setattr__(name, value)
 
 

@@ -95,9 +95,7 @@ def _stress(evaluation: Evaluation, **options: Any) -> Chapter:
 def _lesion(evaluation: Evaluation, masks: str | Path | None, **options: Any) -> Chapter:
     folder = evaluation.folder
     if masks is None:
-        raise DataError(
-            f"{folder}: the chapter lesion needs lesion masks; name their folder or ZIP by --masks"
-        )
+        raise DataError("lesion masks are needed; give --masks FOLDER_OR_ZIP")
     members = [m.locator for tree in open_trees(masks) for m in (*tree.images, *tree.passed_over)]
     results, examples = lesion.measure(evaluation, members, **options)
     return Chapter(results, (lesion_page.write(results, examples, folder),))
