@@ -27,6 +27,8 @@ def wrong(line, known):
     except ValueError:  # an apostrophe: no command
         return None
     words = words[: next((i for i, word in enumerate(words) if word in {"|", ">", "&&", ";"}), None)]
+    if words[:1] == ["import"]:  # Python
+        return None
     if "melascope" in words:
         words = words[words.index("melascope") + 1 :]
         if not words or not re.fullmatch(r"[a-z-]+", words[0]):
