@@ -9,6 +9,7 @@ downloads from it.
 
 import argparse
 import email.utils
+import functools
 import hashlib
 import itertools
 import json
@@ -90,6 +91,7 @@ class ArchiveServer(ThreadingHTTPServer):
     def __init__(self, images, port=0):
         super().__init__(("127.0.0.1", port), Handler)
         self.images = images
+        self.search = functools.cache(functools.partial(search, images))  # a page costs the server no search
         self.paths = {f"/images/{image.name}": image for image in images}
         self.files = {}
         self.faults = Faults()
@@ -126,7 +128,7 @@ class ArchiveServer(ThreadingHTTPServer):
     def zip_address(self, query):
         """Address of the ZIP of a search, as the archive's website gives it."""
         token = hashlib.sha256(query.encode()).hexdigest()[:20]
-        self.zips[token] = zip_of(search(self.images, query))
+        self.zips[token] = zip_of(self.search(query))
         return f"{self.base}download?zsid={token}"
 
     def asked(self, part):
@@ -224,9 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         collections = {number for image in self.server.images for number in image.collections}
         if path.startswith("images/search/"):
             try:
-                images = search(
-                    self.server.images, self.words.get("query", ""), self.words.get("collections", "")
-                )
+                images = self.server.search(self.words.get("query", ""), self.words.get("collections", ""))
             except QueryError:
                 self._json({"message": "Could not parse search query."}, 400)
             else:
