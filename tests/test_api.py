@@ -104,13 +104,8 @@ def test_type_checkers_know_it(tmp_path):
         text=True,
         check=False,
     )
-    revealed = re.findall(r'Revealed type is "([\w.]+)', done.stdout)
-    assert revealed == [
-        "melascope.api.model.Answer",
-        "pandas.core.frame.DataFrame" if "pandas.core.frame.DataFrame" in revealed else "pandas.DataFrame",
-        "melascope.api.report.Figures",
-        "melascope.api.model.Model",
-    ]
+    revealed = re.findall(r'Revealed type is "[\w.]*?(\w+)"', done.stdout)
+    assert revealed == ["Answer", "DataFrame", "Figures", "Model"]
     assert 'Module has no attribute "lode"' in done.stdout
 
 

@@ -1,15 +1,22 @@
 """What documentation says is true: examples give what they show, and the command has what it is said to have."""
 
+import ast
 import doctest
 import importlib
+import inspect
 import re
 import runpy
+import shutil
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import melascope as ms
 from helpers.commands import verbs, wrong
+from melascope.learn.settings import Settings
+from melascope.synthetic import write_archive
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -117,3 +124,55 @@ def test_the_backbone_of_the_guide_learns_and_answers(tmp_path, monkeypatch, cap
     runpy.run_path("tiny_net.py")
     assert capsys.readouterr().out.strip()
     assert {"model.keras", "model.onnx", "model.gate.npz"} <= {path.name for path in Path("run").iterdir()}
+
+
+def python_of(page):
+    """The Python on a page that uses the face, block by block."""
+    blocks = _FENCED.findall((ROOT / page).read_text(encoding="utf-8"))
+    return [block for _, language, block in blocks if language == "python" and "melascope.learn" not in block]
+
+
+FACED = ["README.md", "docs/guides/first-model.md", "docs/guides/from-python.md"]
+
+
+@pytest.mark.parametrize("page", FACED)
+def test_python_on_pages_calls_what_there_is(page):
+    calls = [
+        node
+        for block in python_of(page)
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    of_face = [call for call in calls if isinstance(call.func.value, ast.Name) and call.func.value.id == "ms"]
+    assert of_face
+    for call in of_face:
+        given = {item.arg: None for item in call.keywords}
+        bound = inspect.signature(getattr(ms, call.func.attr)).bind(*call.args, **given)
+        assert set(bound.arguments.get("settings", {})) <= {field.name for field in fields(Settings)}
+
+
+def test_the_python_of_the_readme_runs(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    for block in python_of("README.md"):
+        exec(block, {})  # noqa: S102
+    assert capsys.readouterr().out.startswith("malignant 0.96")
+
+
+@pytest.mark.slow
+def test_the_python_of_the_guides_runs(tmp_path, monkeypatch, capsys):
+    """As it stands, but with fewer images, one epoch and a small network."""
+    truth = write_archive(tmp_path / "raw", 200)
+    shutil.copytree(ROOT / "docs" / "images", tmp_path / "docs" / "images")
+    monkeypatch.chdir(tmp_path)
+    (first,) = python_of("docs/guides/first-model.md")
+    names = {}
+    exec(first.replace("epochs=18", "epochs=1"), names)  # noqa: S102
+    assert re.match(r"[01]\.\d{3} \(", capsys.readouterr().out)  # a figure with its interval
+    explain, whole = python_of("docs/guides/from-python.md")
+    exec(explain, names)  # noqa: S102
+    assert Path("lesion-explained.png").stat().st_size > 10_000
+    small = whole.replace('["raw/", "clinic.zip"]', repr(truth.sources)).replace('data/"', 'more/"')
+    small = small.replace('"EfficientNetB0"', '"MobileNetV3Small", weights=None, size=64, epochs=1')
+    small = small.replace("runs/first", "runs/second").replace("report/", "second/")
+    exec(small, names)  # noqa: S102
+    assert Path("second/doubt.html").is_file()

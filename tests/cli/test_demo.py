@@ -41,7 +41,7 @@ def test_the_whole_chain_runs_and_says_how(quick):
     assert result.returncode == 0, result.stdout + result.stderr
     told = re.findall(r"^\$ melascope (\w+)", result.stdout, flags=re.MULTILINE)
     assert told == ["prepare", "train", "evaluate", "check", "explain", "predict"]
-    assert "Planted faults that the audit found: 17 of 17" in result.stdout
+    assert "Planted faults found by the audit: 17 of 17" in result.stdout
     assert "MISSED" not in result.stdout
     assert f"The report: {Path('demo') / 'report' / 'report.html'}" in result.stdout
     assert "Traceback" not in result.stderr

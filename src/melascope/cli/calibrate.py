@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 import melascope as ms
-from melascope.cli.options import Data, Refuse, Run
+from melascope.cli.options import Data, Refuse, Run, option
 from melascope.cli.progress import progress_bar
 
 
 def calibrate(
     model: Run,
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Run folder for the calibrated model.")],
+    out: Annotated[Path, option("FOLDER", "Run folder for the calibrated model.")],
     refuse: Refuse = None,
 ) -> None:
     """Fit a model's probabilities, thresholds and gate to your own images.

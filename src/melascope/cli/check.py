@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import melascope as ms
-from melascope.cli.options import Band, HoldOut, Masks, Report, Seed
+from melascope.cli.options import Band, HoldOut, Masks, Report, Seed, option
 from melascope.cli.progress import progress_bar
 from melascope.cli.table import table
 
@@ -32,9 +32,7 @@ def check(
     masks: Masks = None,
     images: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=20, help="Maximum number of images (default: 400 for stress, 2000 for lesion)."
-        ),
+        option("N", "Maximum number of images (default: 400 for stress, 2000 for lesion).", min=20),
     ] = None,
     band: Band = None,
     hold_out: HoldOut = None,

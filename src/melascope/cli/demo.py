@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import melascope as ms
-from melascope.cli.options import Seed
+from melascope.cli.options import Seed, option
 from melascope.cli.progress import progress_bar
 from melascope.cli.table import table
 
@@ -31,16 +31,10 @@ _PREDICTED, _EXPLAINED = 10, 4  # images
 
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for all that the demo makes.")] = Path(
-        "demo"
-    ),
+    out: Annotated[Path, option("FOLDER", "Folder for all that the demo makes.")] = Path("demo"),
     seed: Seed = 0,
-    images: Annotated[
-        int, typer.Option(metavar="N", min=60, help="Images to draw. Fewer are quicker, and worse.")
-    ] = 800,
-    epochs: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Epochs to train. Fewer are quicker, and worse.")
-    ] = 18,
+    images: Annotated[int, option("N", "Images to draw. Fewer are quicker, and worse.", min=60)] = 800,
+    epochs: Annotated[int, option("N", "Epochs to train. Fewer are quicker, and worse.", min=1)] = 18,
 ) -> None:
     """See the whole story in minutes, offline, on drawn lesions: from images to a report and answers.
 
@@ -99,7 +93,7 @@ def demo(
     for line in _figures(ms.Report(report), truth):
         typer.echo(line)
     missed = sum(not seen for _, seen in faults)
-    typer.echo(f"Planted faults that the audit found: {len(faults) - missed} of {len(faults)}")
+    typer.echo(f"Planted faults found by the audit: {len(faults) - missed} of {len(faults)}")
     typer.echo(f"{time.monotonic() - started:.0f} s in all. The report: {report / 'report.html'}")
     if missed:
         raise typer.Exit(1)

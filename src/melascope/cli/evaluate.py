@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import melascope as ms
-from melascope.cli.options import Data, ReportOut, Run, Seed, Split, SplitOption
+from melascope.cli.options import Data, ReportOut, Run, Seed, Split, SplitOption, option
 from melascope.cli.progress import progress_bar
 from melascope.cli.table import table
 
@@ -19,11 +19,8 @@ def evaluate(
     seed: Seed = 0,
     prevalence: Annotated[
         float | None,
-        typer.Option(
-            metavar="SHARE",
-            min=0.0001,
-            max=0.9999,
-            help="Share of malignant lesions in practice; adds predictive values.",
+        option(
+            "SHARE", "Share of malignant lesions in practice; adds predictive values.", min=0.0001, max=0.9999
         ),
     ] = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import melascope as ms
-from melascope.cli.options import Images, Model
+from melascope.cli.options import Images, Model, option
 from melascope.cli.progress import progress_bar
 
 
@@ -22,7 +22,7 @@ class Target(StrEnum):
 
 def explain(
     images: Images,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the pictures.")],
+    out: Annotated[Path, option("FOLDER", "Folder for the pictures.")],
     model: Model = None,
     target: Annotated[Target, typer.Option(help="Target of the class activation map.")] = Target.MALIGNANT,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 import melascope as ms
 from melascope.cli.help import add
+from melascope.cli.options import option
 from melascope.cli.progress import progress_bar
 from melascope.cli.table import table
 
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_NAMED = 20
 
-Out = Annotated[
-    Path, typer.Option(metavar="FOLDER", help="Raw folder; files in it are kept, checked and completed.")
-]
+Out = Annotated[Path, option("FOLDER", "Raw folder; files in it are kept, checked and completed.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show number and size of the files; download nothing.")
 ]
@@ -41,23 +40,22 @@ def isic(
     out: Out,
     query: Annotated[
         str,
-        typer.Option(
-            metavar="QUERY",
-            help="In the archive's query language, such as 'diagnosis_1:Malignant AND age_approx:[50 TO 70]'.",
+        option(
+            "QUERY",
+            "In the archive's query language, such as 'diagnosis_1:Malignant AND age_approx:[50 TO 70]'.",
         ),
     ] = "",
     collections: Annotated[
-        str,
-        typer.Option(metavar="NUMBERS", help="Only images of these collections, separated by commas."),
+        str, option("NUMBERS", "Only images of these collections, separated by commas.")
     ] = "",
     license: Licenses = "",
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most this many images.")] = None,
+    limit: Annotated[int | None, option("N", "At most this many images.", min=1)] = None,
     metadata_only: Annotated[
         bool,
         typer.Option("--metadata-only", help="Download tables, attributions and licences, but no images."),
     ] = False,
     dry_run: DryRun = False,
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, max=128, help="Downloads at once.")] = 32,
+    jobs: Annotated[int, option("N", "Downloads at once.", min=1, max=128)] = 32,
 ) -> None:
     """Download images of the ISIC Archive, with their tables, credits and licences.
 

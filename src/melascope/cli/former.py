@@ -9,16 +9,23 @@ import typer
 
 import melascope as ms
 from melascope.cli import check, info
-from melascope.cli.options import Band, Data, HoldOut, Report, ReportOut, Run, Seed, Split, SplitOption
+from melascope.cli.options import (
+    Band,
+    Data,
+    HoldOut,
+    Report,
+    ReportOut,
+    Run,
+    Seed,
+    Split,
+    SplitOption,
+    option,
+)
 from melascope.cli.progress import progress_bar
 
-_Number = Annotated[int | None, typer.Option(metavar="N", min=20, help="Maximum number of images.")]
-_Masks = Annotated[
-    Path, typer.Option(metavar="PATH", help="Folder or ZIP of lesion masks, named by image id.")
-]
-_Out = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Where to write (default: the report folder).")
-]
+_Number = Annotated[int | None, option("N", "Maximum number of images.", min=20)]
+_Masks = Annotated[Path, option("PATH", "Folder or ZIP of lesion masks, named by image id.")]
+_Out = Annotated[Path | None, option("FOLDER", "Where to write (default: the report folder).")]
 
 model = typer.Typer(no_args_is_help=True)
 

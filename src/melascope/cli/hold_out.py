@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import melascope as ms
-from melascope.cli.options import Data, takes_settings
+from melascope.cli.options import Data, option, takes_settings
 from melascope.cli.progress import progress_bar
 from melascope.cli.table import table
 
@@ -14,7 +14,7 @@ from melascope.cli.table import table
 @takes_settings()
 def hold_out(
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for all runs.")],
+    out: Annotated[Path, option("FOLDER", "Folder for all runs.")],
     settings: dict[str, Any],
 ) -> None:
     """Train without each source in turn, and test on that source.

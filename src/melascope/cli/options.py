@@ -22,6 +22,17 @@ class Split(StrEnum):
     ALL = "all"
 
 
+def option(metavar: str, help: str, **limits: Any) -> Any:
+    """An option of a verb.
+
+    Args:
+        metavar: stands for its value in the help.
+        help: what it does.
+        **limits: `min` and `max` of a number.
+    """
+    return typer.Option(metavar=metavar, help=help, **limits)
+
+
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Data set folder, made by `melascope prepare`.")]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, and folders or ZIPs of images.")]
 Run = Annotated[
@@ -33,56 +44,42 @@ Report = Annotated[
 
 Model = Annotated[
     Path | None,
-    typer.Option(
-        metavar="MODEL",
-        help="A run folder, a .keras file, or its path without the ending (default: the shipped model).",
+    option(
+        "MODEL", "A run folder, a .keras file, or its path without the ending (default: the shipped model)."
     ),
 ]
 Sensitivity = Annotated[
     float | None,
-    typer.Option(
-        metavar="SHARE", help="Use the operating point of this sensitivity, such as 0.89 (default: 0.95)."
-    ),
+    option("SHARE", "Use the operating point of this sensitivity, such as 0.89 (default: 0.95)."),
 ]
-ReportOut = Annotated[Path, typer.Option(metavar="FOLDER", help="Report folder.")]
+ReportOut = Annotated[Path, option("FOLDER", "Report folder.")]
 SplitOption = Annotated[
-    Split,
-    typer.Option(
-        metavar="NAME", help="train, validation, test, or all, which is for data that the model never met."
-    ),
+    Split, option("NAME", "train, validation, test, or all, which is for data that the model never met.")
 ]
-Masks = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="Folder or ZIP of lesion masks, named by image id.")
-]
+Masks = Annotated[Path | None, option("PATH", "Folder or ZIP of lesion masks, named by image id.")]
 Band = Annotated[
     str | None,
-    typer.Option(
-        metavar="LOW,HIGH",
-        help="Probabilities between which a decision is weak, such as 0.45,0.55 (default: where the model can rule "
+    option(
+        "LOW,HIGH",
+        "Probabilities between which a decision is weak, such as 0.45,0.55 (default: where the model can rule "
         "out neither answer).",
     ),
 ]
 HoldOut = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="hold-out.json of `melascope hold-out`, with the same settings and data."
-    ),
+    Path | None, option("FILE", "hold-out.json of `melascope hold-out`, with the same settings and data.")
 ]
 Refuse = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="PATH",
-        help="Folder or ZIP of images that the model must refuse. May be given several times.",
-    ),
+    option("PATH", "Folder or ZIP of images that the model must refuse. May be given several times."),
 ]
 Ray = Annotated[
     str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Spread the work over a Ray cluster: HOST:PORT, auto, or local. All machines must see the same files.",
+    option(
+        "ADDRESS",
+        "Spread the work over a Ray cluster: HOST:PORT, auto, or local. All machines must see the same files.",
     ),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Random seed.")]
+Seed = Annotated[int, option("N", "Random seed.", min=0)]
 
 _METAVARS: dict[object, str | None] = {
     int: "N",

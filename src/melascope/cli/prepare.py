@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import melascope as ms
-from melascope.cli.options import Seed
+from melascope.cli.options import Seed, option
 from melascope.cli.progress import progress_bar
 from melascope.cli.table import table
 
@@ -23,7 +23,7 @@ def prepare(
             help="Folders or ZIPs of images, and CSVs: class folders, ISIC Archive exports, challenge files.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Data set folder.")],
+    out: Annotated[Path, option("FOLDER", "Data set folder.")],
     keep_splits: Annotated[
         bool,
         typer.Option("--keep-splits", help="Keep the splits that the data came with; leaks are an error."),
@@ -32,12 +32,11 @@ def prepare(
         bool, typer.Option("--allow-leaks", help="Accept splits that leak; figures from them mean nothing.")
     ] = False,
     fractions: Annotated[
-        str, typer.Option(metavar="X,Y,Z", help="Shares of the images for train, validation and test.")
+        str, option("X,Y,Z", "Shares of the images for train, validation and test.")
     ] = "0.7,0.15,0.15",
     seed: Seed = 0,
     jobs: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Processes that read images (default: one per core)."),
+        int | None, option("N", "Processes that read images (default: one per core).", min=1)
     ] = None,
 ) -> None:
     """Make a data set of images: check, label, group and split them, and audit the result.

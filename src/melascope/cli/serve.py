@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import melascope as ms
-from melascope.cli.options import Model, Sensitivity
+from melascope.cli.options import Model, Sensitivity, option
 from melascope.cli.progress import progress_bar
 
 _TOKEN = "MELASCOPE_TOKEN"  # noqa: S105  # its name
@@ -21,24 +21,21 @@ _MAX_DEFAULT = 8  # processes answer a thousand images a second; more need memor
 def serve(
     model: Model = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on. All but loopback need a token.")
+        str, option("ADDRESS", "Address to listen on. All but loopback need a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free port.")] = 8000,
+    port: Annotated[int, option("N", "0 takes a free port.", min=0, max=65535)] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help=f"File with the token that requests must bear (default: the variable {_TOKEN}).",
-        ),
+        option("FILE", f"File with the token that requests must bear (default: the variable {_TOKEN})."),
     ] = None,
     sensitivity: Sensitivity = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
+        option(
+            "N",
+            f"Processes that classify images, 150 MB each (default: one per core, at most {_MAX_DEFAULT}).",
             min=1,
             max=256,
-            help=f"Processes that classify images, 150 MB each (default: one per core, at most {_MAX_DEFAULT}).",
         ),
     ] = None,
 ) -> None:

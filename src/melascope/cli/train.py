@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import typer
 
 import melascope as ms
-from melascope.cli.options import Data, Refuse, takes_settings
+from melascope.cli.options import Data, Refuse, option, takes_settings
 from melascope.cli.progress import progress_bar
 
 
 @takes_settings()
 def train(
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Run folder.")],
+    out: Annotated[Path, option("FOLDER", "Run folder.")],
     settings: dict[str, Any],
     refuse: Refuse = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import melascope as ms
-from melascope.cli.options import Data, Ray, takes_settings
+from melascope.cli.options import Data, Ray, option, takes_settings
 from melascope.cli.progress import progress_bar
 
 
@@ -21,14 +21,10 @@ class Sampler(StrEnum):
 @takes_settings(epochs=16)
 def tune(
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Search folder.")],
+    out: Annotated[Path, option("FOLDER", "Search folder.")],
     settings: dict[str, Any],
-    trials: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Trials in all. A higher number extends a search.")
-    ] = 20,
-    search: Annotated[
-        str, typer.Option(metavar="NAMES", help="Settings to search, separated by commas; or all.")
-    ] = "all",
+    trials: Annotated[int, option("N", "Trials in all. A higher number extends a search.", min=1)] = 20,
+    search: Annotated[str, option("NAMES", "Settings to search, separated by commas; or all.")] = "all",
     sampler: Annotated[
         Sampler, typer.Option(help="tpe learns from earlier trials (Bergstra et al. 2011).")
     ] = Sampler.RANDOM,
