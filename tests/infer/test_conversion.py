@@ -77,3 +77,9 @@ def test_a_conversion_that_ends_early_is_one_line(script, why, tmp_path, monkeyp
     with pytest.raises(ModelError, match=rf"^deadly\.keras: the conversion process {why}$"):
         conversion.to_onnx("deadly.keras", tmp_path / "no.onnx")
     assert list(tmp_path.iterdir()) == [converter]
+
+
+def test_without_the_extra_the_way_out_is_named(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ModelError, match=r"needs the package onnx; pip install 'melascope\[train\]'"):
+        conversion.to_onnx(tiny_model, tmp_path / "tiny.onnx")

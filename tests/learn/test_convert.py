@@ -1,6 +1,5 @@
 """Conversion: the ONNX file gives what Keras gives, its map is Grad-CAM, and other files are one clear error."""
 
-import sys
 import zipfile
 
 import numpy as np
@@ -216,9 +215,3 @@ def test_the_predictor_equals_keras_on_500_real_images(shared_data, tmp_path):
             heat = np.maximum(answer.heat[target], 0)
             assert np.ptp(truth) > 0
             np.testing.assert_allclose(heat / heat.max(), truth / truth.max(), atol=1e-4)
-
-
-def test_without_the_extra_the_way_out_is_named(tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ModelError, match=r"needs the package onnx; pip install 'melascope\[train\]'"):
-        convert.convert(tiny_model, tmp_path / "tiny.onnx")

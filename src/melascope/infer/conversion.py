@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from melascope import files
@@ -13,6 +14,7 @@ from melascope.model.folder import ModelFiles
 from melascope.progress import Progress, silent
 
 _CONVERTER = "melascope.learn.convert"  # a name, so that nothing here imports what it needs
+_PACKAGES = ("keras", "torch", "onnx", "onnxscript")  # names, for the same reason
 _LIMIT_S = 600  # the largest backbones take one minute
 
 
@@ -61,9 +63,15 @@ def to_onnx(keras_path: str | Path, onnx_path: str | Path, limit_s: float = _LIM
         limit_s: seconds that it may take.
 
     Raises:
-        ModelError: if the file is not such a model, or the converter is not installed.
+        ModelError: if the file is not such a model, or a package for conversion is not installed.
         DataError: if the folder cannot be written to.
     """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"{keras_path}: has no converted .onnx file yet, and converting needs the package {missing[0]}; "
+            "pip install 'melascope[train]'"
+        )
     with files.replacing(onnx_path) as beside:
         command = [sys.executable, "-m", _CONVERTER, str(keras_path), str(beside)]
         environment = os.environ | {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}

@@ -1,17 +1,23 @@
 """From a `.keras` file to the ONNX file that inference runs: logits and class activation maps."""
 
 import contextlib
+import io
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
+import torch
 
 from melascope import files
 from melascope.errors import MelascopeError, ModelError, one_line
 from melascope.labels import TARGETS
+from melascope.learn import network
+from melascope.learn.backend import keras
 from melascope.model import onnx_file
 
 _TOLERANCE = 1e-3  # of a logit, absolute and relative; summing float32 in another order costs less
@@ -27,24 +33,14 @@ def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
     convolution gives it, without gradient. Before the file is written, it must give the logits that Keras gives.
 
     Raises:
-        ModelError: if the file is not such a model, or a package for conversion is not installed.
+        ModelError: if the file is not such a model.
     """
-    try:
-        import onnx  # noqa: F401  # a missing package is reported before the long part
-        import onnxscript  # noqa: F401
-
-        from melascope.learn import export, network
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"{keras_path}: has no converted .onnx file yet, and converting needs the package {error.name}; "
-            "pip install 'melascope[train]'"
-        ) from error
     whole = network.load(keras_path)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            mapped = export.fold(_with_map(whole, keras_path))
+            mapped = _fold(_with_map(whole, keras_path))
             exported = Path(folder) / "exported.onnx"
-            export.write_onnx(mapped, exported)
+            _write_onnx(mapped, exported)
             _tidy(exported)
             content = _finish(exported, mapped, files.sha256(keras_path))
         _compare(whole, content, keras_path)
@@ -55,14 +51,11 @@ def convert(keras_path: str | Path, onnx_path: str | Path) -> None:
         raise ModelError(f"{keras_path}: cannot be converted to ONNX ({one_line(error)})") from error
 
 
-def _with_map(network: Any, path: str | Path) -> Any:
+def _with_map(net: Any, path: str | Path) -> Any:
     """The network with its outputs replaced by logits, class activation maps and the features of the gate."""
-    from melascope.learn.backend import keras
-    from melascope.learn.network import gate_features
-
     try:
-        pool, head = network.get_layer("pool"), network.get_layer("logits")
-        (image,) = network.inputs
+        pool, head = net.get_layer("pool"), net.get_layer("logits")
+        (image,) = net.inputs
         feature = pool.input
     except (ValueError, AttributeError, TypeError) as error:
         raise ModelError(f"{path}: not made by `melascope train` (no layers `pool` and `logits`)") from error
@@ -78,7 +71,7 @@ def _with_map(network: Any, path: str | Path) -> Any:
     if feature.shape[-1] != len(kernel):
         raise _no_map(path)
     project.set_weights([kernel[None, None]])
-    return keras.Model(image, [head.output, cam, gate_features(network).output])
+    return keras.Model(image, [head.output, cam, network.gate_features(net).output])
 
 
 def _no_map(path: str | Path) -> ModelError:
@@ -86,6 +79,88 @@ def _no_map(path: str | Path) -> ModelError:
         f"{path}: needs global average pooling and right on it a linear head of {len(TARGETS)} outputs, "
         "or there is no class activation map"
     )
+
+
+def _fold(net: Any) -> Any:
+    """Copy a network for inference, without the batch normalisations that follow a convolution.
+
+    At inference, batch normalisation is a scale and a shift of each channel, and so can be part of the
+    convolution's kernel and bias (Jacob et al. 2018, section 3.2).
+
+    Args:
+        net: a flat, functional `keras.Model`.
+
+    Returns:
+        A network with the same names, inputs and outputs. Its weights are copies.
+    """
+    convolutions = {}
+    for layer in net.layers:
+        before = _foldable(layer)
+        if before is not None:
+            convolutions[before.name] = layer
+    gone = {layer.name for layer in convolutions.values()}
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config()
+        if layer.name in convolutions:
+            config["use_bias"] = True
+        return type(layer).from_config(config)
+
+    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
+        return inputs[0] if layer.name in gone else layer(*inputs, **options)
+
+    folded = keras.models.clone_model(net, clone_function=clone, call_function=call)
+    for layer in net.layers:
+        if layer.name in convolutions:
+            folded.get_layer(layer.name).set_weights(_folded_weights(layer, convolutions[layer.name]))
+        elif layer.name not in gone:
+            folded.get_layer(layer.name).set_weights(layer.get_weights())
+    return folded
+
+
+def _foldable(layer: Any) -> Any:
+    """The convolution that a batch normalisation can become part of, or None."""
+    layers = keras.layers
+    if not isinstance(layer, layers.BatchNormalization) or layer.axis not in (-1, 3):
+        return None
+    before = layer.input._keras_history.operation
+    if type(before) not in (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D):
+        return None
+    alone = len(before._outbound_nodes) == 1 and len(before._inbound_nodes) == 1
+    linear = before.activation is keras.activations.linear
+    return before if alone and linear else None
+
+
+def _folded_weights(convolution: Any, normalisation: Any) -> list[Any]:
+    def values(weight: Any) -> Any:
+        return np.asarray(keras.ops.convert_to_numpy(weight), dtype=np.float64)
+
+    *first, kernel = (
+        values(weight) for weight in convolution.weights[: -1 if convolution.use_bias else None]
+    )
+    bias = values(convolution.bias) if convolution.use_bias else 0.0
+    scale = 1 / np.sqrt(values(normalisation.moving_variance) + normalisation.epsilon)
+    if normalisation.scale:
+        scale *= values(normalisation.gamma)
+    shift = (bias - values(normalisation.moving_mean)) * scale
+    if normalisation.center:
+        shift += values(normalisation.beta)
+    # A depthwise kernel ends in (channels, multiplier), another in (.., outputs).
+    channels = kernel.shape[2:] if isinstance(convolution, keras.layers.DepthwiseConv2D) else (-1,)
+    return [*map(np.float32, first), np.float32(kernel * scale.reshape(channels)), np.float32(shift)]
+
+
+def _write_onnx(net: Any, path: Path) -> None:
+    """Write a network as ONNX for any batch size; Keras must run on PyTorch, where it is a PyTorch module."""
+    sample = torch.zeros((2, *net.inputs[0].shape[1:]))
+    batch = torch.export.Dim("batch")
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter reports its progress and its own deprecations
+        program = torch.onnx.export(
+            net.eval(), (sample,), dynamo=True, dynamic_shapes={"args": ({0: batch},)}, verbose=False
+        )
+        assert program is not None  # noqa: S101  # this exporter always gives one
+        program.save(path)
 
 
 def _tidy(path: Path) -> None:
@@ -99,10 +174,8 @@ def _tidy(path: Path) -> None:
     onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
-def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
+def _finish(path: Path, net: Any, keras_sha256: str) -> bytes:
     """Name the input and the outputs, and write hashes and shapes into the file."""
-    import onnx
-
     model = onnx.load(path)
     plain = model.graph
     names = dict(
@@ -121,7 +194,7 @@ def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
     for node in plain.node:
         node.input[:] = [names.get(value, value) for value in node.input]
         node.output[:] = [names.get(value, value) for value in node.output]
-    for value, tensor in zip((*plain.input, *plain.output), (*network.inputs, *network.outputs), strict=True):
+    for value, tensor in zip((*plain.input, *plain.output), (*net.inputs, *net.outputs), strict=True):
         value.name = names[value.name]
         shape = ["batch", *tensor.shape[1:]]
         value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape))
@@ -135,14 +208,11 @@ def _finish(path: Path, network: Any, keras_sha256: str) -> bytes:
     return data
 
 
-def _compare(network: Any, content: bytes, keras_path: str | Path) -> None:
+def _compare(net: Any, content: bytes, keras_path: str | Path) -> None:
     """Check that the converted file gives the logits of Keras, for several images at once, and a true map."""
-    from melascope.learn.backend import keras
-    from melascope.learn.network import truncated_at
-
     rng = np.random.default_rng(0)
-    pixels = rng.uniform(0, 255, (3, *network.inputs[0].shape[1:])).astype(np.float32)
-    expected = keras.ops.convert_to_numpy(truncated_at(network, "logits")(pixels, training=False))
+    pixels = rng.uniform(0, 255, (3, *net.inputs[0].shape[1:])).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(network.truncated_at(net, "logits")(pixels, training=False))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     logits, cam, _ = session.run(list(onnx_file.OUTPUTS), {onnx_file.INPUT: pixels})
     if not np.allclose(logits, expected, rtol=_TOLERANCE, atol=_TOLERANCE):
