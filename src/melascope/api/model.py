@@ -84,11 +84,11 @@ class Answers(list[Answer]):
         return pd.DataFrame([each.row() for each in self], columns=list(answer.COLUMNS))
 
     def _repr_html_(self) -> str:
-        names = ("path", "label", "confidence", *TARGETS, "weak", "reason")
-        head = "".join(f"<th>{name}</th>" for name in names)
+        names = ("path", "status", "label", "confidence", *TARGETS, "weak", "reason")
+        head = "".join(f"<th>{name}</th>" for name in ("", *names))
         rows = "".join(
-            f"<tr>{''.join(f'<td>{_cell(getattr(each, name))}</td>' for name in names)}</tr>"
-            for each in self[:_MAX_ROWS]
+            f"<tr><th>{number}</th>{''.join(f'<td>{_cell(getattr(each, name))}</td>' for name in names)}</tr>"
+            for number, each in enumerate(self[:_MAX_ROWS])
         )
         more = f"<p>{len(self) - _MAX_ROWS:,} more</p>" if len(self) > _MAX_ROWS else ""
         point = escape(f"{self[0].model}; {self[0].operating_point}") if self else ""
@@ -130,7 +130,7 @@ class Model:
         return str(self.files.keras.with_suffix(""))
 
     def __repr__(self) -> str:
-        return f"<Model {self.card.identity}: {self.operating_point}>"
+        return f"<Model {self.card.identity}, {self.operating_point.partition(':')[0]}>"
 
     @property
     def card(self) -> Card:

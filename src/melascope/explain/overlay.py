@@ -166,7 +166,7 @@ def _words(answer: Answer, target: str, responds: bool) -> list[tuple[str, int, 
     if not responds:
         lines.append((f"No place in the image responds to {target}, so the heat map is empty.", 15, _INK))
     name = printable(answer.path.rpartition("/")[2])
-    return [*lines, (f"{name}   {answer.model}", 12, _MUTED), (_NOTE, 12, _MUTED)]
+    return [*lines, (f"{name}   {answer.model}".strip(), 12, _MUTED), (_NOTE, 12, _MUTED)]
 
 
 def _scale(page: Image.Image, draw: ImageDraw.ImageDraw, top: int) -> None:

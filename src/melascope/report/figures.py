@@ -139,7 +139,8 @@ def _thresholds(axes: Axes, result: dict[str, Any], x: str, y: str) -> None:
             across = 1 - across if x == "specificity" else across
             name = _named(at["threshold"], where)
             axes.plot(across, up, marker, color=ORANGE, markersize=7, clip_on=False, zorder=5, label=name)
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
 
 
 def _roc(target: str, result: dict[str, Any]) -> Figure:
