@@ -28,7 +28,7 @@ import material
 from melascope import intervals, manifest
 from melascope.evaluate.figure import mean
 from melascope.evaluate.metrics import Ranked, Sample
-from melascope.learn import head, network
+from melascope.learn import batches, head, network
 from melascope.learn.backend import keras
 from melascope.learn.pixels import decoded
 from melascope.report.figures import BLUE, INK, ORANGE, style
@@ -50,7 +50,7 @@ rows = manifest.usable(manifest.read(folder))
 rows = rows[rows["malignant"].notna()].reset_index(drop=True)
 keras.utils.set_random_seed(0)
 frozen = network.build(material.BACKBONE, material.SIZE, material.WEIGHTS, dropout=0)
-features = head.outputs(
+features = batches.outputs(
     network.truncated_at(frozen, "pool"), decoded(rows, material.SIZE, folder), 32, "features"
 )
 truth = rows["malignant"].to_numpy(float)
